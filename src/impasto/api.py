@@ -1,0 +1,115 @@
+"""The Python doors: `style_transfer`, `stylize`, `Session`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from torch import nn
+
+from impasto.job import CLASSIC_CONTENT, CLASSIC_STYLE, Style, StyleJob, parse_style
+from impasto.nets.catalogue import network as known_network
+from impasto.nets.cnn import Cnn
+from impasto.picture import Picture, read_picture
+from impasto.run import Result, run
+
+Image = Any
+"""A path, `Picture`, PIL image, NumPy array (h, w, 3|4; uint8, uint16 or float 0..1) or torch tensor (3|4, h, w)."""
+
+
+def style_transfer(
+    content_image: Image,
+    style_image: Image | Sequence[Image],
+    cnn: Cnn | nn.Module | None = None,
+    content_layers: Sequence[str] | Mapping[str, float] | str = tuple(CLASSIC_CONTENT),
+    style_layers: Sequence[str] | Mapping[str, float] | str = tuple(CLASSIC_STYLE),
+    num_iterations: int = 1000,
+    learning_rate: float | None = None,
+    *,
+    on_step: Callable[..., Any] | None = None,
+    **options: Any,
+) -> Result:
+    """Paint one picture in the style of another by gradient descent on the picture (Gatys et al., CVPR 2016).
+
+    content_image, style_image: see `Image`; several styles as a list, a path may carry a weight (`"starry.jpg:2"`).
+    cnn: whose features are compared: one that `build_cnn` made, any `torch.nn.Module` that reads RGB pictures in
+        0..1, or None for VGG-16.
+    content_layers: deeper layers keep less of the photo's detail. style_layers: shallow ones take colour and grain,
+        deep ones larger figures. Names, or a mapping of names to weights.
+    num_iterations: evaluations of the objective over all scales; more is closer to the style.
+    learning_rate: the optimizer's own where None; larger is faster, then unstable.
+    on_step: called with a `Step` after every iteration; return False to stop.
+    options: any other field of `StyleJob`.
+    Raises UserError for what cannot be done as asked, WeightsError where VGG's weights were never fetched.
+    """
+    fields = {
+        "engine": "optimize",
+        "content_layers": content_layers,
+        "style_layers": style_layers,
+        "iterations": num_iterations,
+        "learning_rate": learning_rate,
+    }
+    return transfer(content_image, style_image, cnn, on_step, fields | options)
+
+
+def stylize(
+    photo: Image,
+    style: Image | Sequence[Image],
+    *,
+    cnn: Cnn | nn.Module | None = None,
+    on_step: Callable[..., Any] | None = None,
+    **fields: Any,
+) -> Result:
+    """Paint a photo in a style by the best engine there is; `fields` are those of `StyleJob`."""
+    return transfer(photo, style, cnn, on_step, fields)
+
+
+class Session:
+    """Holds a network, so that many pictures pay for loading it once.
+
+    backbone, pooling: as in `StyleJob`. The defaults of `stylize` within the session are `fields`.
+    """
+
+    def __init__(self, backbone: str = "vgg16", pooling: Any = None, **fields: Any) -> None:
+        self.fields = StyleJob.of({"backbone": backbone, "pooling": pooling, **fields}).model_dump(exclude_unset=True)
+        self.network: Cnn | None = known_network(backbone, pooling=pooling)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.network = None
+
+    def stylize(self, photo: Image, style: Image | Sequence[Image], **fields: Any) -> Result:
+        """As `impasto.stylize`, with the session's network and defaults."""
+        return stylize(photo, style, cnn=self.network, **(self.fields | fields))
+
+
+def transfer(
+    photo: Image,
+    style: Image | Sequence[Image],
+    cnn: Cnn | nn.Module | None,
+    on_step: Callable[..., Any] | None,
+    fields: Mapping[str, Any],
+) -> Result:
+    """Build the job of a call and run it."""
+    styles = list(style) if isinstance(style, list | tuple) else [style]
+    described = [described_style(one) for one in styles]
+    name = os.fspath(photo) if isinstance(photo, str | os.PathLike) else ""
+    job = StyleJob.of({"photo": name, "styles": described, **fields})
+    pictures = [
+        read_picture(known.file, max_pixels=job.max_pixels)
+        if known.file
+        else Picture.from_any(given, name="style_image", max_pixels=job.max_pixels)
+        for known, given in zip(job.styles, styles, strict=True)
+    ]
+    content = Picture.from_any(photo, name="content_image", max_pixels=job.max_pixels)
+    return run(job, photo=content, styles=pictures, network=cnn, listeners=[on_step] if on_step else [])
+
+
+def described_style(style: Image) -> Style:
+    """The job's record of a style; pictures in memory have no file."""
+    if isinstance(style, str | os.PathLike):
+        return Style(**parse_style(os.fspath(style)))
+    return Style(file="")

@@ -1,0 +1,191 @@
+"""`impasto PHOTO STYLE [STYLE ...] -o OUT`: stylise one picture."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from impasto import __version__
+from impasto.cli.main import COMMANDS, INTERRUPTED
+from impasto.cli.options import job_of, job_options
+from impasto.errors import JobError
+from impasto.events import Step
+from impasto.job import StyleJob, parse_style
+
+if TYPE_CHECKING:
+    from impasto.run import Result
+
+EPILOG = "Other commands (each with --help): " + "; ".join(
+    f"impasto {name}: {text}" for name, (_, _, text) in COMMANDS.items()
+)
+
+
+@click.command(
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    no_args_is_help=False,
+)
+@click.argument("pictures", nargs=-1, metavar="PHOTO STYLE [STYLE ...]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="OUT",
+    help="The result's file; its extension is its format. Default: PHOTO-STYLE.png beside the photo, never over a file.",
+)  # fmt: skip
+@job_options
+@click.option(
+    "--report", type=click.Path(path_type=Path), metavar="DIR",
+    help="Write history.csv, job.json, loss curves, frames, checkpoints and a page that shows them.",
+)  # fmt: skip
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="DIR",
+    help="Go on with the interrupted run whose report is in DIR.",
+)  # fmt: skip
+@click.option(
+    "--job", type=click.Path(path_type=Path), metavar="FILE", help="Run a saved job; options given change it."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout and nothing else.")
+@click.option("--quiet", is_flag=True, help="No progress; warnings and failures stay.")
+@click.version_option(__version__, prog_name="impasto")
+def stylize(
+    pictures: tuple[str, ...],
+    output: Path | None,
+    report: Path | None,
+    resume: Path | None,
+    job: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Paint PHOTO in the style of STYLE; several styles are blended, STYLE:2 gives one a weight.
+
+    The method is gradient descent on the picture until the features of a deep network agree with the photo's
+    content and the style's texture.
+    """
+    if resume:
+        wanted, report = resumed_job(resume, pictures, job, options), resume
+    else:
+        wanted = asked_job(pictures, job, options)
+    target = output or free_name(wanted)
+    check_target(target, wanted)
+    return work(wanted, target, report, resume, as_json, quiet)
+
+
+def asked_job(pictures: tuple[str, ...], job: Path | None, options: dict[str, Any]) -> StyleJob:
+    base = StyleJob.load(job).model_dump(exclude_unset=True) if job else {}
+    if pictures:
+        base["photo"] = pictures[0]
+    if len(pictures) > 1:
+        base["styles"] = [parse_style(style) for style in pictures[1:]]
+    if not base.get("photo"):
+        raise JobError("No photo and no style were given: impasto PHOTO STYLE -o OUT. See 'impasto --help'.")
+    if not base.get("styles"):
+        raise JobError(f"No style was given for {base['photo']}: impasto PHOTO STYLE -o OUT.")
+    return job_of(options, base)
+
+
+def resumed_job(folder: Path, pictures: tuple[str, ...], job: Path | None, options: dict[str, Any]) -> StyleJob:
+    """The job of a checkpoint; it cannot be changed on the way."""
+    from impasto.engines.state import saved_job
+    from impasto.report import CHECKPOINT
+
+    changed = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if pictures or job or changed:
+        extra = changed[0] if changed else "--job" if job else pictures[0]
+        raise JobError(f"--resume goes on with the saved job as it is: leave out {extra}.")
+    if not (folder / CHECKPOINT).is_file():
+        raise JobError(f"There is nothing to resume in {folder}: it holds no {CHECKPOINT}.")
+    return StyleJob.of(json.loads(saved_job(folder / CHECKPOINT)))
+
+
+def free_name(job: StyleJob) -> Path:
+    """PHOTO-STYLE.png beside the photo, with a number where such a file is there already."""
+    photo, style = Path(job.photo), Path(job.styles[0].file)
+    names = (
+        photo.with_name(f"{photo.stem}-{style.stem}{number}.png") for number in ["", *map("-{}".format, range(2, 1000))]
+    )
+    return next(name for name in names if not name.exists())
+
+
+def check_target(target: Path, job: StyleJob) -> None:
+    from impasto.picture import check_output
+
+    others = [job.init] if Path(job.init).is_file() else []
+    check_output(target, [Path(name) for name in (job.photo, *(style.file for style in job.styles), *others)])
+
+
+def work(job: StyleJob, target: Path, report: Path | None, resume: Path | None, as_json: bool, quiet: bool) -> int:
+    """Run the job, write what came of it, and say so."""
+    interruption = Interruption()
+    # torch is imported from here on: what was asked for is known to make sense.
+    from impasto.cli.progress import progress
+    from impasto.picture import check_output
+    from impasto.report import CHECKPOINT, Report
+    from impasto.run import prepare_run
+
+    prepared = prepare_run(job)
+    check_output(target, [], alpha=prepared.sources.photo.alpha is not None)
+    folder = Report(report, job) if report else None
+    snapshot = prepared.snapshot(resume / CHECKPOINT) if resume else None
+    with progress(quiet or as_json) as shown:
+        listeners = [shown, *([folder] if folder else []), interruption]
+        result = prepared.run(listeners, snapshot)
+    result.save(target)
+    if folder:
+        folder.finish(result)
+    tell(result, target, report, as_json, quiet)
+    return INTERRUPTED if result.stopped_by == "interrupted" else 0
+
+
+class Interruption:
+    """Ctrl-C and SIGTERM: before the first step they end the program, after it the run, which keeps its picture.
+
+    A second one does not wait for the iteration to end.
+    """
+
+    def __init__(self) -> None:
+        self.running = self.requested = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.handle)
+
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.running or self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def __call__(self, _step: Step) -> str | None:
+        self.running = True
+        return "interrupted" if self.requested else None
+
+
+def tell(result: Result, target: Path, report: Path | None, as_json: bool, quiet: bool) -> None:
+    """The last words: one JSON line, or a sentence."""
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "output": str(target),
+                    "engine": result.engine,
+                    "iterations": result.iterations,
+                    "stopped_by": result.stopped_by,
+                    "losses": result.losses,
+                    "seconds": round(result.seconds, 3),
+                    "peak_bytes": result.peak_bytes,
+                }
+            )
+        )
+    elif not quiet:
+        click.echo(
+            f"{target}: {result.iterations} iterations in {result.seconds:.1f} s, stopped by {result.stopped_by}."
+        )
+        if report:
+            click.echo(f"{report / 'index.html'}: loss curves, frames, history.csv and job.json.")
+    if result.stopped_by == "interrupted":
+        again = (
+            f" Go on with: impasto --resume {shlex.quote(str(report))} -o {shlex.quote(str(target))}" if report else ""
+        )
+        click.echo(f"impasto: Interrupted; the best picture so far is in {target}.{again}", err=True)

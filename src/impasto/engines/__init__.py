@@ -1,0 +1,1 @@
+"""Engines: what turns a photo and styles into a picture."""

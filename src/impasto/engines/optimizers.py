@@ -1,0 +1,164 @@
+"""Gradient descent on the picture, in three forms. Each proposes the next picture from the last evaluation.
+
+The engine clamps what they propose to 0..1 before it is evaluated; the differences that L-BFGS learns from are
+those of the clamped pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+
+class Optimizer(ABC):
+    """learning_rate: larger moves the picture more in an iteration, and is unstable when too large."""
+
+    default_rate: float
+
+    def __init__(self, learning_rate: float | None = None) -> None:
+        self.rate = learning_rate or self.default_rate
+
+    @abstractmethod
+    def step(self, picture: Tensor, gradient: Tensor, progress: float) -> Tensor:
+        """The next picture. progress: share of the planned iterations that is done, 0..1."""
+
+    def retreat(self) -> None:
+        """Halve the step after a non-finite evaluation, and forget what led there."""
+        self.rate /= 2
+        self.restore({})
+
+    @abstractmethod
+    def state(self) -> State:
+        """Tensors from which `restore` goes on exactly; {} at the start."""
+
+    @abstractmethod
+    def restore(self, state: State) -> None: ...
+
+
+class GradientDescent(Optimizer):
+    """The textbook's step against the gradient.
+
+    The objective is a mean over the picture, so its gradient shrinks as the picture grows: the rate is multiplied by
+    the number of values, and so means the same at every size.
+    """
+
+    default_rate = 2.0
+
+    def step(self, picture: Tensor, gradient: Tensor, progress: float) -> Tensor:
+        return picture - self.rate * gradient.numel() * gradient
+
+    def state(self) -> State:
+        return {}
+
+    def restore(self, state: State) -> None:
+        pass
+
+
+class Adam(Optimizer):
+    """Kingma & Ba (2015), with cosine decay of the rate to a hundredth over the planned iterations.
+
+    The rate is in units of the picture's 0..1: at most about how far one value moves in one iteration.
+    """
+
+    default_rate = 0.02
+    beta1, beta2 = 0.9, 0.99
+
+    def __init__(self, learning_rate: float | None = None) -> None:
+        super().__init__(learning_rate)
+        self.first: Tensor | None = None
+        self.second: Tensor | None = None
+        self.count = 0
+
+    def step(self, picture: Tensor, gradient: Tensor, progress: float) -> Tensor:
+        if self.first is None or self.second is None:
+            self.first, self.second = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        self.count += 1
+        self.first.lerp_(gradient, 1 - self.beta1)
+        self.second.lerp_(gradient.square(), 1 - self.beta2)
+        mean = self.first / (1 - self.beta1**self.count)
+        size = (self.second / (1 - self.beta2**self.count)).sqrt_()
+        decay = 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
+        # Scaled to the largest gradient, because objectives differ in size by orders of magnitude.
+        step: Tensor = mean / (size + 1e-8 * size.amax() + 1e-30)
+        return picture - self.rate * decay * step
+
+    def state(self) -> State:
+        if self.first is None or self.second is None:
+            return {}
+        return {"first": self.first, "second": self.second, "count": torch.tensor(self.count)}
+
+    def restore(self, state: State) -> None:
+        self.first, self.second = state.get("first"), state.get("second")
+        self.count = int(state.get("count", 0))
+
+
+class Lbfgs(Optimizer):
+    """Limited-memory BFGS (Nocedal 1980; Nocedal & Wright, algorithm 7.4), one evaluation a step, no line search.
+
+    The first step moves the picture by `rate` times 1/255 on average. Pairs of little or negative curvature, which
+    the clamp to 0..1 can make, are left out, so that every direction descends.
+    """
+
+    default_rate = 1.0
+    memory = 20
+
+    def __init__(self, learning_rate: float | None = None) -> None:
+        super().__init__(learning_rate)
+        self.last: tuple[Tensor, Tensor] | None = None
+        self.moves: list[Tensor] = []
+        self.changes: list[Tensor] = []
+
+    def step(self, picture: Tensor, gradient: Tensor, progress: float) -> Tensor:
+        if self.last is not None:
+            self.learn(picture - self.last[0], gradient - self.last[1])
+        self.last = (picture.clone(), gradient.clone())
+        if not self.moves:
+            return picture - self.rate / 255 * gradient / (gradient.abs().mean() + 1e-30)
+        return picture - self.rate * self.direction(gradient)
+
+    def learn(self, move: Tensor, change: Tensor) -> None:
+        """Take in how the gradient changed over the last move."""
+        curvature = torch.sum(move * change)
+        if curvature <= 1e-10 * move.norm() * change.norm():
+            return
+        self.moves.append(move)
+        self.changes.append(change)
+        if len(self.moves) > self.memory:
+            del self.moves[0], self.changes[0]
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The two loops: the gradient times the approximate inverse of the curvature."""
+        result = gradient.clone()
+        pairs = [(s, y, 1 / torch.sum(s * y)) for s, y in zip(self.moves, self.changes, strict=True)]
+        weights = []
+        for move, change, inverse in reversed(pairs):
+            weight = (inverse * torch.sum(move * result)).item()
+            result.add_(change, alpha=-weight)
+            weights.append(weight)
+        move, change, inverse = pairs[-1]
+        result.mul_(1 / (inverse * torch.sum(change * change)))
+        for (move, change, inverse), weight in zip(pairs, reversed(weights), strict=True):
+            result.add_(move, alpha=weight - (inverse * torch.sum(change * result)).item())
+        return result
+
+    def state(self) -> State:
+        if self.last is None:
+            return {}
+        pairs = {f"move{i}": m for i, m in enumerate(self.moves)} | {
+            f"change{i}": c for i, c in enumerate(self.changes)
+        }
+        return {"picture": self.last[0], "gradient": self.last[1], **pairs}
+
+    def restore(self, state: State) -> None:
+        self.last = (state["picture"], state["gradient"]) if state else None
+        count = sum(name.startswith("move") for name in state)
+        self.moves = [state[f"move{i}"] for i in range(count)]
+        self.changes = [state[f"change{i}"] for i in range(count)]
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "lbfgs": Lbfgs, "gd": GradientDescent}

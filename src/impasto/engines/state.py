@@ -1,0 +1,94 @@
+"""Where a run stands: enough to go on from there in another process, and the files that hold it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from impasto.errors import UserError
+from impasto.events import Entry
+
+FORMAT = "impasto-snapshot-1"
+
+
+@dataclass
+class Snapshot:
+    """scale: index of the scale being worked on; done: iterations done on it. picture: the next to be evaluated.
+
+    good, good_gradient: the last picture whose objective was finite. best: the best one of this scale, best_total
+    its objective. optimizer: its tensors; rate: its step size, halved by every failure.
+    """
+
+    scale: int
+    done: int
+    picture: Tensor
+    best: Tensor
+    best_total: float
+    good: Tensor
+    good_gradient: Tensor
+    optimizer: dict[str, Tensor]
+    rate: float
+    failures: int
+    seconds: float
+    history: list[Entry] = field(default_factory=list)
+
+    TENSORS = ("picture", "best", "good", "good_gradient")
+    NUMBERS = ("scale", "done", "best_total", "rate", "failures", "seconds")
+
+    def save(self, file: Path, job_json: str) -> None:
+        """Write one safetensors file: under a temporary name first, so that a kill leaves the last good one."""
+        tensors = {name: getattr(self, name) for name in self.TENSORS}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.items()}
+        metadata = {
+            "format": FORMAT,
+            "job": job_json,
+            "numbers": json.dumps({name: getattr(self, name) for name in self.NUMBERS}),
+            "history": json.dumps([dataclasses.asdict(entry) for entry in self.history]),
+        }
+        temporary = file.with_suffix(".part")
+        try:
+            # Each tensor its own memory: the same picture may stand for several of them, which the format refuses.
+            save_file({name: t.detach().cpu().clone() for name, t in tensors.items()}, str(temporary), metadata)
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, file: Path, device: torch.device) -> Snapshot:
+        """Read what `save` wrote; UserError for any other file."""
+        try:
+            with safe_open(str(file), framework="pt", device=str(device)) as opened:
+                metadata = opened.metadata() or {}
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{file} is damaged and cannot be resumed: start the job again.") from error
+        if metadata.get("format") != FORMAT:
+            raise UserError(f"{file} is no checkpoint of this version of Impasto: start the job again.")
+        optimizer = {
+            name.removeprefix("optimizer."): tensor for name, tensor in tensors.items() if name.startswith("optimizer.")
+        }
+        return cls(
+            **{name: tensors[name] for name in cls.TENSORS},
+            **json.loads(metadata["numbers"]),
+            optimizer=optimizer,
+            history=[Entry(**entry) for entry in json.loads(metadata["history"])],
+        )
+
+
+def saved_job(file: Path) -> str:
+    """The job, as JSON, that a checkpoint belongs to; UserError for what is no checkpoint."""
+    try:
+        with safe_open(str(file), framework="pt") as opened:
+            metadata = opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} is damaged and cannot be resumed: start the job again.") from error
+    if metadata.get("format") != FORMAT:
+        raise UserError(f"{file} is no checkpoint of this version of Impasto: start the job again.")
+    return str(metadata["job"])

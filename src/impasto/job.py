@@ -1,0 +1,255 @@
+"""`StyleJob`: what is wanted, said once. Every door builds one and hands it to `run`.
+
+Flags, help texts and defaults of the command line are derived from the fields below. A job is JSON: it is saved
+beside every result and can be run again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from impasto import losses
+from impasto.errors import JobError
+
+CLASSIC_CONTENT = {"block4_conv2": 1.0}
+CLASSIC_STYLE = {f"block{block}_conv1": 1.0 for block in range(1, 6)}
+ITERATIONS = {"draft": 60, "good": 200, "best": 600}
+SMALLEST_SIDE_PX = 16
+
+
+def parse_seconds(value: Any) -> Any:
+    """`10`, `10s`, `2m`, `1.5h` in seconds; anything else is left for pydantic to refuse."""
+    found = re.fullmatch(r"\s*([\d.]+)\s*([smh]?)\s*", value) if isinstance(value, str) else None
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else value
+
+
+def parse_layers(value: Any) -> Any:
+    """`a,b=2`, ["a", "b=2"] or {"a": 1, "b": 2} as {"a": 1.0, "b": 2.0}."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, list | tuple):
+        pairs = [str(part).partition("=") for part in value]
+        value = {name: weight if equals else 1.0 for name, equals, weight in pairs}
+    return value
+
+
+def parse_style(value: Any) -> Any:
+    """`starry.jpg:2` as a style of weight 2, unless a file has that very name."""
+    if isinstance(value, str | Path):
+        name, colon, weight = str(value).rpartition(":")
+        if colon and re.fullmatch(r"-?\d+(\.\d+)?", weight) and not Path(value).exists():
+            return {"file": name, "weight": float(weight)}
+        return {"file": str(value)}
+    return value
+
+
+Layers = Annotated[dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]], BeforeValidator(parse_layers)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Style(BaseModel):
+    """A style picture and its share among several."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    weight: Weight = 1.0
+
+
+class StyleJob(BaseModel):
+    """One stylisation. Fields with a default of None are decided when the job is run, as each says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    photo: str = Field("", description="The picture that gives the content.")
+    styles: tuple[Annotated[Style, BeforeValidator(parse_style)], ...] = Field(
+        (), description="The pictures that give the style, each with its weight."
+    )
+    engine: Literal["auto", "optimize"] = Field(
+        "auto", description="How the picture is made; auto takes the best there is, which is optimize."
+    )
+    quality: Literal["draft", "good", "best"] = Field(
+        "good",
+        description="How long to work where --iterations does not say: "
+        + ", ".join(f"{name} {count}" for name, count in ITERATIONS.items())
+        + " iterations. More is closer to the style.",
+    )
+    size: int | None = Field(
+        None,
+        ge=SMALLEST_SIDE_PX,
+        description="Longest side of the result; default: the photo's own. Larger is slower and finer.",
+        json_schema_extra={"unit": "PX"},
+    )
+    iterations: int | None = Field(
+        None, ge=1, description="Evaluations of the objective in all, over all scales; default: by --quality."
+    )
+    pyramid_from: int | Literal["off"] = Field(
+        512,
+        description="Work coarse to fine, by factors of two, from about this longest side; smaller gives larger "
+        "strokes, off works at full size only.",
+        json_schema_extra={"unit": "PX|off"},
+    )
+    optimizer: Literal["adam", "lbfgs", "gd"] = Field(
+        "lbfgs", description="lbfgs gets furthest in few iterations, adam is steady, gd is plain gradient descent."
+    )
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Step size; default: the optimizer's own (lbfgs 1, adam 0.02, gd 2). Larger is faster, then unstable.",
+    )
+    init: str = Field(
+        "content",
+        description="What the picture starts as: content (the photo), random (noise by --seed), style, or a file. "
+        "The photo keeps most of its content.",
+        json_schema_extra={"unit": "content|random|style|FILE"},
+    )
+    content_layers: Layers = Field(
+        CLASSIC_CONTENT,
+        description="Layers that hold the content, NAME or NAME=WEIGHT with commas between; deeper ones keep less of "
+        "the photo's detail.",
+        json_schema_extra={"unit": "NAMES"},
+    )
+    style_layers: Layers = Field(
+        CLASSIC_STYLE,
+        description="Layers that take the style; shallow ones give colour and grain, deep ones larger figures.",
+        json_schema_extra={"unit": "NAMES"},
+    )
+    content_loss: str = Field(
+        "mse", description="How content is compared: " + ", ".join(losses.LOSSES["content"]) + "."
+    )
+    style_loss: str = Field("gram", description="How style is compared: " + ", ".join(losses.LOSSES["style"]) + ".")
+    content_weight: Weight = Field(5.0, description="More keeps more of the photo.")
+    style_weight: Weight = Field(100.0, description="More gives more of the style.")
+    tv_weight: Weight = Field(0.0, description="Total variation: more gives smoother pictures with less grain.")
+    style_scale: float = Field(
+        1.0,
+        gt=0,
+        le=8,
+        description="Longest side of the style picture relative to the result's; larger gives larger strokes.",
+    )
+    match_colour: bool = Field(False, description="Recolour the style like the photo before the run.")
+    keep_colour: bool = Field(False, description="Give the result the photo's own colours; only lightness is painted.")
+    stop_loss: float | None = Field(None, gt=0, allow_inf_nan=False, description="Stop once the objective is this low.")
+    tolerance: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Stop at a plateau: when 20 iterations lower the objective by less than this fraction.",
+    )
+    time_budget: Annotated[float, BeforeValidator(parse_seconds), Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None,
+        description="Stop after this time, counted from pictures and network loaded.",
+        json_schema_extra={"unit": "10s|2m|1h"},
+    )
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="Arithmetic in the network; auto takes bf16 where the machine has units for it."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where to compute.")
+    threads: int | None = Field(None, ge=1, description="CPU threads; default: as many as there are cores.")
+    backbone: str = Field(
+        "vgg16",
+        description="The network whose features are compared: vgg16, vgg16-torchvision, vgg19, or a file that "
+        "Cnn.save wrote.",
+        json_schema_extra={"unit": "NAME|FILE"},
+    )
+    pooling: Literal["max", "avg"] | None = Field(
+        None, description="Pooling of the network; avg gives smoother pictures; default: the network's own (max)."
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Of the random start; the same seed gives the same picture.")
+    max_pixels: int = Field(
+        268_435_456, ge=1, description="Refuse pictures with more pixels than this, before they are decoded."
+    )
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> StyleJob:
+        """A job from its fields; JobError that names the field and the way out."""
+        try:
+            return cls.model_validate(dict(fields))
+        except ValidationError as error:
+            raise JobError(explain(error.errors()[0])) from None
+
+    @classmethod
+    def load(cls, file: str | Path) -> StyleJob:
+        """A job saved as JSON."""
+        try:
+            fields = json.loads(Path(file).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise JobError(f"The job {file} cannot be read: {error.strerror}.") from error
+        except ValueError as error:
+            raise JobError(f"{file} is not a job: it is not JSON.") from error
+        if not isinstance(fields, dict):
+            raise JobError(f"{file} is not a job: it holds no fields.")
+        return cls.of(fields)
+
+    def with_changes(self, **fields: Any) -> StyleJob:
+        """The same job with other fields, checked again."""
+        return StyleJob.of(self.model_dump() | fields)
+
+    @property
+    def total_iterations(self) -> int:
+        return self.iterations or ITERATIONS[self.quality]
+
+    @field_validator("pyramid_from", mode="before")
+    @classmethod
+    def _pyramid(cls, value: Any) -> Any:
+        if value == "off":
+            return value
+        if not re.fullmatch(r"\d+", str(value)) or int(value) < SMALLEST_SIDE_PX:
+            raise ValueError(f"must be off or a length in px from {SMALLEST_SIDE_PX} up")
+        return int(value)
+
+    @field_validator("content_layers", "style_layers")
+    @classmethod
+    def _some_layer_counts(cls, layers: dict[str, float]) -> dict[str, float]:
+        if not any(weight > 0 for weight in layers.values()):
+            raise ValueError("must name at least one layer with a weight above 0")
+        return layers
+
+    @field_validator("content_loss", "style_loss")
+    @classmethod
+    def _known_loss(cls, name: str, info: Any) -> str:
+        try:
+            losses.check(info.field_name.removesuffix("_loss"), name)
+        except JobError as error:
+            raise ValueError(str(error)) from error
+        return name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.styles and not any(style.weight > 0 for style in self.styles):
+            raise ValueError("all style weights are 0: give at least one style a weight above 0")
+        if self.content_weight == 0 and self.style_weight == 0:
+            raise ValueError("content_weight and style_weight are both 0: there is nothing to work towards")
+        if self.keep_colour and self.match_colour:
+            raise ValueError(
+                "keep_colour and match_colour contradict each other: one brings the photo's colours back after the "
+                "run, the other recolours the style before it; choose one"
+            )
+        return self
+
+
+def explain(error: ErrorDetails) -> str:
+    """One sentence of one of pydantic's errors, naming the field."""
+    place = [str(part) for part in error["loc"] if not str(part).startswith(("function-", "literal[", "int"))]
+    message = error["msg"].removeprefix("Value error, ").rstrip(".")
+    message = re.sub(r"^Input should be", "must be", message)
+    if not place:
+        return f"{message[:1].upper()}{message[1:]}."
+    if error["type"] == "extra_forbidden":
+        return f"There is no option {place[-1]!r}."
+    if message.startswith("There is"):
+        return f"{message}."
+    given = error["input"]
+    shown = "" if isinstance(given, dict | list | tuple) else f", not {given!r}"
+    if isinstance(given, float) and not math.isfinite(given):
+        shown = ""
+    return f"{'.'.join(place)} {message}{shown}."

@@ -1,0 +1,53 @@
+"""Ways to compare features: one small file each, one row of a literal table each.
+
+A third-party package adds a row through an entry point of the group `impasto.content_losses` or
+`impasto.style_losses`, written like the values below. Nothing here imports torch until a loss is loaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Literal
+
+from impasto.errors import JobError
+
+if TYPE_CHECKING:
+    from impasto.losses.base import Loss
+
+Kind = Literal["content", "style"]
+
+LOSSES: dict[Kind, dict[str, str]] = {
+    "content": {
+        "mse": "impasto.losses.mse:Mse",
+        "ssim": "impasto.losses.ssim:MapSsim",
+    },
+    "style": {
+        "gram": "impasto.losses.gram:Gram",
+        "mean_std": "impasto.losses.mean_std:MeanStd",
+        "mse": "impasto.losses.mse:Mse",
+        "ssim": "impasto.losses.ssim:CorrelationSsim",
+    },
+}
+
+
+def rows(kind: Kind) -> dict[str, EntryPoint]:
+    """Every loss of a kind by name, ours and those that installed packages add."""
+    group = f"impasto.{kind}_losses"
+    own = {name: EntryPoint(name, value, group) for name, value in LOSSES[kind].items()}
+    return {**{found.name: found for found in entry_points(group=group)}, **own}
+
+
+def load(kind: Kind, name: str) -> Loss:
+    """The loss called `name`; JobError, with the nearest name, where there is none."""
+    check(kind, name)
+    loss: Loss = rows(kind)[name].load()()
+    return loss
+
+
+def check(kind: Kind, name: str) -> None:
+    """JobError unless there is a loss of this kind and name."""
+    known = rows(kind)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        raise JobError(f"There is no {kind} loss {name!r}: did you mean {near!r}? Known: {', '.join(sorted(known))}.")

@@ -1,0 +1,1 @@
+"""Networks as layer tables, their weights, and the passes through them."""

@@ -1,0 +1,218 @@
+"""Forward and backward through a network for losses on its features.
+
+`ExplicitPass` walks the layers of a `Cnn` itself: nothing is recorded through the network, activations are made in
+place, only the layers up to the deepest one needed are run, and the gradient is walked back layer by layer.
+`AutogradPass` does the same by autograd for any `torch.nn.Module`, and is what the explicit pass is tested against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto.nets.cnn import Cnn, pad_of
+from impasto.nets.layers import Conv, Dense, Pool
+from impasto.nets.module import ModuleNet
+
+aten = torch.ops.aten
+GradientAt = Callable[[str, Tensor], Tensor]
+
+
+class Run(Protocol):
+    """One forward run: the features of the layers asked for, and the way back."""
+
+    features: dict[str, Tensor]
+
+    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "1 3 h w"]:
+        """Gradient with respect to the picture, in float32.
+
+        gradient_at(name, features): the gradient of the loss with respect to one layer's features. May be called
+        once; the run's activations are released on the way.
+        """
+        ...
+
+
+class NetworkPass(Protocol):
+    """A network made ready to run for a fixed set of layers."""
+
+    layers: list[str]
+
+    def forward(self, picture: Float[Tensor, "1 3 h w"], *, keep: bool = True) -> Run:
+        """Run a picture (RGB, 0..1). keep: hold what `backward` needs."""
+        ...
+
+
+class ExplicitPass:
+    """A `Cnn` run without an autograd graph, in `dtype` and channels_last memory."""
+
+    def __init__(self, cnn: Cnn, layers: Iterable[str], *, dtype: torch.dtype, device: torch.device) -> None:
+        self.cnn, self.dtype, self.device = cnn, dtype, device
+        self.layers = sorted({cnn.layer(name).name for name in layers}, key=cnn.position)
+        self.infos = cnn.layers[: cnn.position(self.layers[-1]) + 1] if self.layers else []
+        self.weights = {info.name: self._prepared(info.name) for info in self.infos}
+
+    def _prepared(self, name: str) -> tuple[Tensor, Tensor] | None:
+        if f"{name}.weight" not in self.cnn.parameters:
+            return None
+        weight, bias = (self.cnn.parameters[f"{name}.{part}"] for part in ("weight", "bias"))
+        weight = weight.to(self.device, self.dtype)
+        if weight.ndim == 4:
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        return weight, bias.to(self.device, self.dtype)
+
+    @torch.no_grad()
+    def forward(self, picture: Float[Tensor, "1 3 h w"], *, keep: bool = True) -> ExplicitRun:
+        x = self.cnn.to_input(picture)
+        run = ExplicitRun(self, x.to(self.dtype).contiguous(memory_format=torch.channels_last))
+        for position in range(len(self.infos)):
+            run.step(position, keep)
+        return run
+
+
+class ExplicitRun:
+    """`activations[i]` is layer i's input, the last one the network's output; `indices` are max pooling's."""
+
+    def __init__(self, network: ExplicitPass, x: Tensor) -> None:
+        self.network = network
+        self.activations: list[Tensor | None] = [x]
+        self.indices: dict[int, Tensor] = {}
+        self.features: dict[str, Tensor] = {}
+
+    def step(self, position: int, keep: bool) -> None:
+        info, prepared = self.network.infos[position], self.network.weights[self.network.infos[position].name]
+        x = self.activations[-1]
+        assert x is not None
+        match info.row:
+            case Conv() as row:
+                assert prepared is not None
+                y = activate_(F.conv2d(x, *prepared, row.stride, pad_of(row)), row.activation)
+            case Pool(mode="max", size=size):
+                if keep:
+                    y, self.indices[position] = F.max_pool2d(x, size, return_indices=True)
+                else:
+                    y = F.max_pool2d(x, size)
+            case Pool(size=size):
+                y = F.avg_pool2d(x, size)
+            case Dense() as row:
+                assert prepared is not None
+                y = activate_(F.linear(x, *prepared), row.activation)
+            case _:
+                y = x.flatten(1)
+        if not keep:
+            self.activations[-1] = None
+        self.activations.append(y)
+        if info.name in self.network.layers:
+            self.features[info.name] = as_maps(y)
+
+    @torch.no_grad()
+    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "1 3 h w"]:
+        gradient: Tensor | None = None
+        for position in reversed(range(len(self.network.infos))):
+            name = self.network.infos[position].name
+            x, y = self.activations[position], self.activations[position + 1]
+            assert x is not None and y is not None
+            if name in self.network.layers:
+                own = gradient_at(name, self.features.pop(name)).to(y.dtype).view_as(y)
+                own = own.contiguous(memory_format=torch.channels_last) if y.ndim == 4 else own.contiguous()
+                gradient = own if gradient is None else gradient.add_(own)
+            assert gradient is not None
+            gradient = self.through(position, gradient, x, y)
+            self.activations[position + 1] = None
+        assert gradient is not None
+        return self.to_picture(gradient.float())
+
+    def through(self, position: int, gradient: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """The gradient of one layer's input from that of its output."""
+        info, prepared = self.network.infos[position], self.network.weights[self.network.infos[position].name]
+        match info.row:
+            case Conv() as row:
+                assert prepared is not None
+                gradient = unactivate_(gradient, y, row.activation)
+                result = aten.convolution_backward(
+                    gradient, x, prepared[0], [row.filters], [row.stride] * 2, [pad_of(row)] * 2, [1, 1], False,
+                    [0, 0], 1, [True, False, False],
+                )[0]  # fmt: skip
+            case Pool(mode="max", size=size):
+                window = [size, size]
+                result = aten.max_pool2d_with_indices_backward(
+                    gradient, x, window, window, [0, 0], [1, 1], False, self.indices.pop(position)
+                )
+            case Pool(size=size):
+                window = [size, size]
+                result = aten.avg_pool2d_backward(gradient, x, window, window, [0, 0], False, True, None)
+            case Dense() as row:
+                assert prepared is not None
+                result = unactivate_(gradient, y, row.activation) @ prepared[0]
+            case _:
+                result = gradient.view(x.shape)
+        assert isinstance(result, Tensor)
+        return result
+
+    def to_picture(self, gradient: Tensor) -> Tensor:
+        """The gradient of the picture from that of the network's input; `to_input` is linear, so any picture does."""
+        shape = (gradient.shape[0], 3, *gradient.shape[2:])
+        with torch.enable_grad():
+            picture = torch.zeros(shape, device=gradient.device, requires_grad=True)
+            (result,) = torch.autograd.grad(self.network.cnn.to_input(picture), picture, gradient)
+        return result
+
+
+def as_maps(y: Tensor) -> Tensor:
+    """Dense outputs as maps of one pixel, so that losses see one kind of features."""
+    return y if y.ndim == 4 else y[:, :, None, None]
+
+
+def activate_(y: Tensor, activation: str) -> Tensor:
+    match activation:
+        case "relu":
+            return y.relu_()
+        case "tanh":
+            return y.tanh_()
+        case "sigmoid":
+            return y.sigmoid_()
+        case _:
+            return y
+
+
+def unactivate_(gradient: Tensor, y: Tensor, activation: str) -> Tensor:
+    """The gradient before an activation from the one behind it and the activation's output `y`."""
+    match activation:
+        case "relu":
+            aten.threshold_backward.grad_input(gradient, y, 0, grad_input=gradient)
+            return gradient
+        case "tanh":
+            return gradient.mul_(1 - y * y)
+        case "sigmoid":
+            return gradient.mul_(y * (1 - y))
+        case _:
+            return gradient
+
+
+class AutogradPass:
+    """The same by autograd, for a `Cnn` or any module; float32, as the network's own parameters are."""
+
+    def __init__(self, network: Cnn | ModuleNet, layers: Iterable[str], *, device: torch.device) -> None:
+        self.network, self.device = network, device
+        self.layers = list(dict.fromkeys(network.layer(name).name for name in layers))
+
+    def forward(self, picture: Float[Tensor, "1 3 h w"], *, keep: bool = True) -> AutogradRun:
+        with torch.set_grad_enabled(keep):
+            leaf = picture.detach().requires_grad_(keep)
+            return AutogradRun(leaf, self.network.features(leaf, self.layers))
+
+
+class AutogradRun:
+    def __init__(self, leaf: Tensor, recorded: dict[str, Tensor]) -> None:
+        self.leaf, self.recorded = leaf, recorded
+        self.features = {name: features.detach() for name, features in recorded.items()}
+
+    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "1 3 h w"]:
+        gradients = [gradient_at(name, self.features[name]) for name in self.recorded]
+        torch.autograd.backward(list(self.recorded.values()), gradients)
+        assert self.leaf.grad is not None
+        return self.leaf.grad
