@@ -4,12 +4,10 @@ Arrays are channels first, shaped (3, h, w), float32 or float64; results keep th
 in 0..1. OKLab (Bjorn Ottosson, 2020) has lightness L in 0..1 and the opponent axes a and b in about -0.4..0.4.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 _LINEAR_TO_LMS: Final = np.array(
     [
@@ -67,7 +65,7 @@ def oklab_to_srgb(lab: Float[np.ndarray, "3 h w"]) -> Float[np.ndarray, "3 h w"]
 
 def to_grey(rgb: Float[np.ndarray, "3 h w"]) -> Float[np.ndarray, "h w"]:
     """BT.709 luma, 0..1, of sRGB values in 0..1: the weighted sum of the values as they are, not linear light."""
-    grey: Float[np.ndarray, "h w"] = np.tensordot(_BT709_LUMA.astype(rgb.dtype), rgb, axes=1)
+    grey: np.ndarray = np.tensordot(_BT709_LUMA.astype(rgb.dtype), rgb, axes=1)
     return grey
 
 
@@ -85,9 +83,7 @@ def into_gamut(lab: Float[np.ndarray, "3 h w"]) -> Float[np.ndarray, "3 h w"]:
     return linear_to_srgb(np.clip(linear, 0, 1))
 
 
-def keep_colour(
-    result: Float[np.ndarray, "3 h w"], photo: Float[np.ndarray, "3 h w"]
-) -> Float[np.ndarray, "3 h w"]:
+def keep_colour(result: Float[np.ndarray, "3 h w"], photo: Float[np.ndarray, "3 h w"]) -> Float[np.ndarray, "3 h w"]:
     """The result painted in the photo's own colours: OKLab lightness of `result`, a and b of `photo`.
 
     Both are sRGB in 0..1 and of one size, and so is what comes back. Colours that sRGB cannot show at their new
@@ -119,7 +115,7 @@ def match_colour(
 
 def _mix(matrix: Float[np.ndarray, "3 3"], colours: Float[np.ndarray, "3 *n"]) -> Float[np.ndarray, "3 *n"]:
     """The matrix applied to each colour, in the dtype of the colours."""
-    mixed: Float[np.ndarray, "3 *n"] = np.tensordot(matrix.astype(colours.dtype), colours, axes=1)
+    mixed: np.ndarray = np.tensordot(matrix.astype(colours.dtype), colours, axes=1)
     return mixed
 
 
@@ -127,9 +123,9 @@ def _oklab_to_linear(lab: Float[np.ndarray, "3 *n"]) -> Float[np.ndarray, "3 *n"
     return _mix(_LMS_TO_LINEAR, _mix(_OKLAB_TO_LMS, lab) ** 3)
 
 
-def _in_gamut(linear: Float[np.ndarray, "3 *n"]) -> np.ndarray:
-    """Boolean array, shaped as one channel: which colours lie in 0..1 up to rounding errors."""
-    inside: np.ndarray = ((linear >= -_GAMUT_SLACK) & (linear <= 1 + _GAMUT_SLACK)).all(axis=0)
+def _in_gamut(linear: Float[np.ndarray, "3 *n"]) -> Bool[np.ndarray, "*n"]:
+    """Which colours lie in 0..1 up to rounding errors."""
+    inside: np.ndarray = np.logical_and.reduce(np.abs(linear - 0.5) <= 0.5 + _GAMUT_SLACK, axis=0)
     return inside
 
 
@@ -151,7 +147,7 @@ def _scale_chroma(lab: Float[np.ndarray, "3 n"], factor: Float[np.ndarray, " n"]
 
 def _mean_and_covariance(
     lab: Float[np.ndarray, "3 h w"],
-) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3 3"]]:
+) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, "3 3"]]:
     """Mean and covariance of the colours, summed in float64 since float32 loses digits on large pictures."""
     colours = lab.reshape(3, -1)
     mean = colours.mean(axis=1, dtype=np.float64)
@@ -164,5 +160,5 @@ def _symmetric_power(covariance: Float[np.ndarray, "3 3"], power: float) -> Floa
     values, vectors = np.linalg.eigh(covariance)
     present = values > max(_FLAT_AXIS * values[-1], _ONE_COLOUR)
     powers = np.where(present, np.where(present, values, 1.0) ** power, 0.0)
-    result: Float[np.ndarray, "3 3"] = (vectors * powers) @ vectors.T
+    result: np.ndarray = (vectors * powers) @ vectors.T
     return result

@@ -112,7 +112,7 @@ def to_tensor(picture: Picture, device: torch.device) -> Tensor:
 def fitted(picture: Picture, longest: float) -> tuple[int, int]:
     """Height and width with the given longest side, neither under the smallest that networks read."""
     factor = longest / max(picture.height, picture.width)
-    return tuple(max(SMALLEST_SIDE_PX, round(side * factor)) for side in (picture.height, picture.width))
+    return max(SMALLEST_SIDE_PX, round(picture.height * factor)), max(SMALLEST_SIDE_PX, round(picture.width * factor))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from impasto import __version__
 from impasto.cli.main import COMMANDS, INTERRUPTED
 from impasto.cli.options import job_of, job_options
 from impasto.errors import JobError
-from impasto.events import Step
+from impasto.events import Listener, Step
 from impasto.job import StyleJob, parse_style
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ EPILOG = "Other commands (each with --help): " + "; ".join(
 @click.argument("pictures", nargs=-1, metavar="PHOTO STYLE [STYLE ...]")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="OUT",
-    help="The result's file; its extension is its format. Default: PHOTO-STYLE.png beside the photo, never over a file.",
+    help="The result; its extension is its format. Default: PHOTO-STYLE.png beside the photo, never over a file.",
 )  # fmt: skip
 @job_options
 @click.option(
@@ -132,7 +132,7 @@ def work(job: StyleJob, target: Path, report: Path | None, resume: Path | None, 
     folder = Report(report, job) if report else None
     snapshot = prepared.snapshot(resume / CHECKPOINT) if resume else None
     with progress(quiet or as_json) as shown:
-        listeners = [shown, *([folder] if folder else []), interruption]
+        listeners: list[Listener] = [shown, *([folder] if folder else []), interruption]
         result = prepared.run(listeners, snapshot)
     result.save(target)
     if folder:

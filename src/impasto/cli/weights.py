@@ -31,10 +31,15 @@ def fetch(names: tuple[str, ...]) -> None:
     """Fetch weights into the cache; vgg16, the default network's, without a NAME. Those already there are left."""
     for name in names or ("vgg16",):
         there = store.is_cached(name)
-        with Progress(console=Console(stderr=True)) as bar:
-            task = bar.add_task(name, total=None)
-            path = store.fetch(name, on_progress=lambda done, total: bar.update(task, completed=done, total=total))
+        path = fetch_shown(name)
         click.echo(f"{name}: {'already here' if there else 'fetched'}, {path}")
+
+
+def fetch_shown(name: str) -> Path:
+    """Fetch with a progress bar on stderr."""
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None)
+        return store.fetch(name, on_progress=lambda done, total: bar.update(task, completed=done, total=total))
 
 
 @weights.command("import")

@@ -47,7 +47,7 @@ class GradientDescent(Optimizer):
     the number of values, and so means the same at every size.
     """
 
-    default_rate = 2.0
+    default_rate = 1e-5
 
     def step(self, picture: Tensor, gradient: Tensor, progress: float) -> Tensor:
         return picture - self.rate * gradient.numel() * gradient

@@ -55,7 +55,8 @@ class Snapshot:
         temporary = file.with_suffix(".part")
         try:
             # Each tensor its own memory: the same picture may stand for several of them, which the format refuses.
-            save_file({name: t.detach().cpu().clone() for name, t in tensors.items()}, str(temporary), metadata)
+            copies = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+            save_file(copies, str(temporary), metadata)
             temporary.replace(file)
         finally:
             temporary.unlink(missing_ok=True)

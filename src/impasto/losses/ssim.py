@@ -98,7 +98,8 @@ class CorrelationSsim(StatisticLoss):
     def distance(self, stats: Stats, target: Stats) -> Float[Tensor, ""]:
         x, y = stats["gram"] / stats["count"], target["gram"] / target["count"]
         span = y.amax(1) - y.amin(1)
-        span = torch.maximum(span, 1e-6 * span.amax() + 1e-30)
+        # A row that is constant, or a style without features, has no range of its own; any finite one does.
+        span = torch.maximum(span, 1e-3 * torch.maximum(span.amax(), x.detach().abs().amax()) + 1e-30)
         # In units of the row's range, so that squares of large Grams neither overflow nor vanish.
         x, y = x / span[:, None], y / span[:, None]
         c1, c2 = K1**2, K2**2

@@ -159,7 +159,8 @@ class ExplicitRun:
         with torch.enable_grad():
             picture = torch.zeros(shape, device=gradient.device, requires_grad=True)
             (result,) = torch.autograd.grad(self.network.cnn.to_input(picture), picture, gradient)
-        return result
+        # The optimizers mix it with pictures, which are contiguous; so are the files it is saved to.
+        return result.contiguous()
 
 
 def as_maps(y: Tensor) -> Tensor:
@@ -215,4 +216,4 @@ class AutogradRun:
         gradients = [gradient_at(name, self.features[name]) for name in self.recorded]
         torch.autograd.backward(list(self.recorded.values()), gradients)
         assert self.leaf.grad is not None
-        return self.leaf.grad
+        return self.leaf.grad.contiguous()

@@ -1,0 +1,1 @@
+"""Figures: each script prints a table and exits non-zero if a stated ratio or bound is missed."""

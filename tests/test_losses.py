@@ -1,0 +1,220 @@
+"""Every row of the registry: gradients, zero at the target, sums over tiles, determinism; and each loss's own sense."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from impasto import losses
+from impasto.errors import JobError
+from impasto.losses.base import Box, Loss, Place, PlaceLoss, Stats
+from impasto.losses.total_variation import total_variation
+
+ROWS = [(kind, name) for kind in ("content", "style") for name in losses.LOSSES[kind]]
+
+
+def features(seed: int, channels: int = 5, height: int = 14, width: int = 17) -> Tensor:
+    """Like a network's: not negative, channels of different strength, some of it zero."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(channels, height, width, generator=generator).relu()
+    return values * torch.linspace(0.5, 3, channels)[:, None, None]
+
+
+def distance(loss: Loss, x: Tensor, target: Tensor) -> Tensor:
+    if isinstance(loss, PlaceLoss):
+        constants = loss.constants(target)
+        return loss.distance(loss.stats(x, target, constants, Place.all_of(x)), constants)
+    return loss.distance(loss.stats(x), loss.stats(target))
+
+
+def add(first: Stats, second: Stats) -> Stats:
+    return {name: first[name] + second[name] for name in first}
+
+
+@pytest.mark.parametrize(("kind", "name"), ROWS)
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 10_000))
+def test_gradient_against_finite_differences(kind: str, name: str, seed: int) -> None:
+    loss = losses.load(kind, name)
+    x, target = features(seed) + 0.1, features(seed + 1)
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(distance(loss, leaf, target), leaf)
+    # Along the gradient and along a random way; central differences in float32 are good to a few parts in 100.
+    generator = torch.Generator().manual_seed(seed)
+    for way in (gradient / gradient.norm(), torch.randn(x.shape, generator=generator) / x.numel() ** 0.5):
+        step = 2e-2
+        difference = (distance(loss, x + step * way, target) - distance(loss, x - step * way, target)) / (2 * step)
+        expected = (gradient * way).sum()
+        assert float(difference) == pytest.approx(float(expected), rel=0.05, abs=0.02 * float(gradient.norm()))
+
+
+@pytest.mark.parametrize(("kind", "name"), ROWS)
+def test_zero_at_the_target_and_about_one_far_from_it(kind: str, name: str) -> None:
+    loss = losses.load(kind, name)
+    target = features(3)
+    assert float(distance(loss, target, target)) == pytest.approx(0, abs=1e-5)
+    assert 0.05 < float(distance(loss, features(4, channels=5) * 1.5, target)) < 5
+
+
+@pytest.mark.parametrize(("kind", "name"), ROWS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_statistics_are_fp32_and_repeat_exactly(kind: str, name: str, dtype: torch.dtype) -> None:
+    loss = losses.load(kind, name)
+    x, target = features(3).to(dtype), features(4).to(dtype)
+    place = Place.all_of(x)
+    runs = [
+        loss.stats(x, target, loss.constants(target), place) if isinstance(loss, PlaceLoss) else loss.stats(x)
+        for _ in range(2)
+    ]
+    assert all(value.dtype == torch.float32 for value in runs[0].values())
+    assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])
+
+
+@pytest.mark.parametrize(("kind", "name"), ROWS)
+@settings(deadline=None, max_examples=20)
+@given(height=st.integers(3, 40), width=st.integers(3, 40), cut=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_statistics_of_tiles_add_up_to_the_whole(
+    kind: str, name: str, height: int, width: int, cut: tuple[float, float]
+) -> None:
+    loss = losses.load(kind, name)
+    x, target = features(5, 4, height, width), features(6, 4, height, width)
+    row, column = round(cut[0] * height), round(cut[1] * width)
+    whole = Box.whole(x)
+    constants = loss.constants(target) if isinstance(loss, PlaceLoss) else loss.stats(target)
+    total: Stats | None = None
+    for top, bottom in ((0, row), (row, height)):
+        for left, right in ((0, column), (column, width)):
+            if top == bottom or left == right:
+                continue
+            owned = Box(top, bottom, left, right)
+            if isinstance(loss, PlaceLoss):
+                halo = loss.halo
+                window = Box(
+                    max(0, top - halo), min(height, bottom + halo), max(0, left - halo), min(width, right + halo)
+                )
+                part = loss.stats(window.of(x), window.of(target), constants, Place(whole, window, owned))
+            else:
+                part = loss.stats(owned.of(x))
+            total = part if total is None else add(total, part)
+    assert total is not None
+    assert float(loss.distance(total, constants)) == pytest.approx(float(distance(loss, x, target)), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "name"), ROWS)
+@pytest.mark.parametrize("scale", [1e-3, 1e4])
+def test_distances_are_relative(kind: str, name: str, scale: float) -> None:
+    """The same figure whatever the network's range, so that weights mean the same for every network."""
+    loss = losses.load(kind, name)
+    x, target = features(7), features(8)
+    assert float(distance(loss, x * scale, target * scale)) == pytest.approx(
+        float(distance(loss, x, target)), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize(("kind", "name"), ROWS)
+def test_dead_channels_and_maps_give_finite_gradients(kind: str, name: str) -> None:
+    loss = losses.load(kind, name)
+    x, target = features(9), features(10)
+    x[0] = 0
+    target[0] = target[1] = 0
+    for wanted in (target, torch.zeros_like(target)):
+        leaf = x.clone().requires_grad_()
+        value = distance(loss, leaf, wanted)
+        assert value.isfinite()
+        assert torch.autograd.grad(value, leaf)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["gram", "mean_std", "ssim"])
+def test_style_has_no_place(name: str) -> None:
+    loss = losses.load("style", name)
+    x, target = features(11), features(12)
+    moved = x.flip(1).roll(5, 2)
+    assert float(distance(loss, moved, target)) == pytest.approx(float(distance(loss, x, target)), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mse", "ssim"])
+def test_content_has_place(name: str) -> None:
+    loss = losses.load("content", name)
+    target = features(11)
+    assert float(distance(loss, target.roll(5, 2), target)) > 0.3
+
+
+def test_gram_is_the_definition() -> None:
+    x, target = features(1), features(2)
+
+    def gram(f: Tensor) -> Tensor:
+        return torch.einsum("ahw,bhw->ab", f, f) / (f.shape[1] * f.shape[2])
+
+    expected = (gram(x) - gram(target)).square().sum() / gram(target).square().sum()
+    assert float(distance(losses.load("style", "gram"), x, target)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_map_ssim_is_the_published_one() -> None:
+    """Against scikit-image, which implements Wang et al. (2004): Gaussian window, only where it fits."""
+    from skimage.metrics import structural_similarity
+
+    x, target = features(1, 1, 30, 33)[0].numpy(), features(2, 1, 30, 33)[0].numpy()
+    span = float(target.max() - target.min())
+    _, similarity = structural_similarity(
+        x, target, data_range=span, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+    )
+    expected = 1 - similarity[5:-5, 5:-5].mean()
+    found = distance(losses.load("content", "ssim"), torch.from_numpy(x)[None], torch.from_numpy(target)[None])
+    assert float(found) == pytest.approx(float(expected), rel=1e-3)
+
+
+def test_correlation_ssim_sees_each_of_its_three_terms() -> None:
+    loss = losses.load("style", "ssim")
+    gram = torch.tensor([[4.0, 1, 2], [1, 5, 0], [2, 0, 3]])
+    target = {"gram": gram, "count": torch.tensor(1.0)}
+
+    def against(changed: Tensor) -> float:
+        return float(loss.distance({"gram": changed, "count": torch.tensor(1.0)}, target))
+
+    mean = gram.mean(1, keepdim=True)
+    assert against(gram) == pytest.approx(0, abs=1e-6)
+    assert against(gram + 3) > 0.05, "luminance: the rows' means"
+    assert against(mean + (gram - mean) * 4) > 0.3, "contrast: the rows' deviations"
+    assert against(gram[:, [1, 2, 0]]) > 0.5, "structure: what goes with what"
+
+
+def test_mean_std_is_the_definition() -> None:
+    x, target = features(1).double(), features(2).double()
+    moments = [(f.mean((1, 2)), f.std((1, 2), correction=0)) for f in (x, target)]
+    error = sum((a - b).square().sum() for a, b in zip(*moments, strict=True))
+    norm = sum(part.square().sum() for part in moments[1])
+    found = distance(losses.load("style", "mean_std"), x.float(), target.float())
+    assert float(found) == pytest.approx(float(error / norm), rel=1e-3)
+
+
+def test_total_variation_of_known_pictures() -> None:
+    assert float(total_variation(torch.full((1, 3, 20, 20), 0.3))) == 0
+    stripes = torch.tensor([0.0, 1.0]).repeat(10).expand(1, 3, 20, 20)
+    assert float(total_variation(stripes)) == 1
+
+
+def test_unknown_loss_suggests_the_nearest() -> None:
+    with pytest.raises(JobError, match="did you mean 'gram'"):
+        losses.load("style", "gramm")
+
+
+def test_third_party_losses_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    found = EntryPoint("other", "impasto.losses.gram:Gram", "impasto.style_losses")
+    monkeypatch.setattr(losses, "entry_points", lambda group: [found] if group == found.group else [])
+    assert type(losses.load("style", "other")).__name__ == "Gram"
+    with pytest.raises(JobError):
+        losses.load("content", "other")
+
+
+def test_bf16_gram_is_near_the_exact_one() -> None:
+    x = features(1, 16, 64, 64)
+    loss = losses.load("style", "gram")
+    exact, rough = loss.stats(x)["gram"], loss.stats(x.bfloat16())["gram"]
+    assert float((exact - rough).norm() / exact.norm()) < 5e-3
+    assert np.isfinite(rough.numpy()).all()

@@ -1,0 +1,306 @@
+"""The engine: every optimizer gets closer, keeps to 0..1, stops as told, recovers, resumes to the bit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support import shapes_picture
+from torch import nn
+
+import impasto
+from impasto.engines.optimizers import OPTIMIZERS
+from impasto.engines.scales import plan_scales
+from impasto.engines.state import Snapshot
+from impasto.errors import RunError, UserError
+from impasto.events import Step
+from impasto.job import StyleJob
+from impasto.nets.cnn import Cnn, build_cnn
+from impasto.nets.layers import conv, max_pool
+from impasto.picture import Picture
+from impasto.run import Result, prepare_run
+
+LAYERS = {"content_layers": "block2_conv2", "style_layers": "block1_conv1,block2_conv1,block3_conv1"}
+
+
+@pytest.fixture
+def stylise(photo_array: np.ndarray, style_array: np.ndarray, small_cnn: Cnn) -> Callable[..., Result]:
+    def call(**fields: object) -> Result:
+        given = {"iterations": 12, "precision": "fp32", "cnn": small_cnn, **LAYERS, **fields}
+        return impasto.stylize(photo_array, style_array, **given)
+
+    return call
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("init", ["content", "random", "style"])
+def test_every_optimizer_gets_closer_from_every_start(
+    stylise: Callable[..., Result], optimizer: str, init: str
+) -> None:
+    result = stylise(optimizer=optimizer, init=init, iterations=30)
+    totals = [entry.total for entry in result.history]
+    assert len(totals) == 30
+    assert result.losses["total"] == min(totals)
+    assert min(totals) < (0.9 if optimizer == "gd" else 0.5) * totals[0]
+    assert result.picture.pixels.min() >= 0
+    assert result.picture.pixels.max() <= 1
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_evaluated_picture_is_in_range(
+    stylise: Callable[..., Result], optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from impasto.engines.objective import Objective
+
+    seen: list[tuple[float, float]] = []
+    evaluate = Objective.evaluate
+
+    def watched(self: Objective, picture: torch.Tensor) -> object:
+        seen.append((float(picture.min()), float(picture.max())))
+        return evaluate(self, picture)
+
+    monkeypatch.setattr(Objective, "evaluate", watched)
+    stylise(optimizer=optimizer, learning_rate={"adam": 0.5, "lbfgs": 3.0, "gd": 1e-4}[optimizer])
+    assert len(seen) == 12
+    assert min(low for low, _ in seen) >= 0
+    assert max(high for _, high in seen) <= 1
+
+
+def test_history_names_every_loss_by_kind_and_layer(stylise: Callable[..., Result]) -> None:
+    result = stylise(tv_weight=3.0, content_weight=5, style_weight=100)
+    entry = result.history[7]
+    assert set(entry.losses) == {
+        "content_mse/block2_conv2", "style_gram/block1_conv1", "style_gram/block2_conv1", "style_gram/block3_conv1", "tv",
+    }  # fmt: skip
+    assert entry.content == pytest.approx(5 * entry.losses["content_mse/block2_conv2"], rel=1e-5)
+    style = [value for name, value in entry.losses.items() if name.startswith("style")]
+    assert entry.style == pytest.approx(100 * sum(style) / 3, rel=1e-5)
+    assert entry.total == pytest.approx(entry.content + entry.style + 3 * entry.losses["tv"], rel=1e-5)
+
+
+def test_the_best_picture_is_returned_not_the_last(stylise: Callable[..., Result], small_cnn: Cnn) -> None:
+    result = stylise(optimizer="adam", learning_rate=0.4, iterations=8)
+    totals = [entry.total for entry in result.history]
+    assert min(totals) < totals[-1], "the case needs a run that overshoots"
+    again = stylise(init="content", iterations=1, optimizer="gd", learning_rate=1e-30)
+    assert again.history[0].total == pytest.approx(totals[0], rel=1e-4)
+    assert result.losses["total"] == min(totals)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({}, "iterations"),
+        ({"tolerance": 0.5, "iterations": 200}, "tolerance"),
+        ({"time_budget": 1e-3, "iterations": 200}, "time_budget"),
+        ({"on_step": lambda step: step.iteration < 4}, "on_step"),
+    ],
+)
+def test_a_run_says_why_it_stopped(stylise: Callable[..., Result], fields: dict, reason: str) -> None:
+    result = stylise(**fields)
+    assert result.stopped_by == reason
+    if reason == "on_step":
+        assert result.iterations == 5
+
+
+def test_a_run_stops_at_a_loss(stylise: Callable[..., Result]) -> None:
+    half = stylise().history[0].total / 2
+    result = stylise(stop_loss=half)
+    assert result.stopped_by == "stop_loss"
+    assert result.history[-1].total <= half < result.history[-2].total
+
+
+def test_steps_tell_scale_losses_and_a_preview(stylise: Callable[..., Result]) -> None:
+    steps: list[Step] = []
+    previews: list[Picture] = []
+
+    def listen(step: Step) -> None:
+        steps.append(step)
+        if step.iteration in (0, 11):
+            previews.append(step.preview())
+
+    stylise(on_step=listen, pyramid_from=32, iterations=12)
+    assert [step.iteration for step in steps] == list(range(12))
+    assert all((step.iterations, step.scales) == (12, 1) for step in steps)
+    assert previews[0].pixels.shape == (3, 48, 64)
+    assert abs(previews[1].pixels - previews[0].pixels).mean() > 0.005
+
+
+def test_pyramid_goes_from_coarse_to_fine(small_cnn: Cnn) -> None:
+    photo, style = shapes_picture(130, 256, 1), shapes_picture(128, 128, 2)
+    fields = {"cnn": small_cnn, "iterations": 12, "precision": "fp32", **LAYERS}
+    result = impasto.stylize(photo, style, pyramid_from=128, **fields)
+    sizes = [(scale, len(list(group))) for scale, group in itertools.groupby((e.height, e.width) for e in result.history)]
+    assert sizes == [((65, 128), 8), ((130, 256), 4)]
+    assert result.picture.pixels.shape == (3, 130, 256)
+    # The fine scale begins nearer than the photo does: what the coarse one did was carried up.
+    alone = impasto.stylize(photo, style, pyramid_from="off", **fields)
+    assert result.history[8].total < 0.5 * alone.history[0].total
+    # Stopped on the coarse scale, the result still has the full size.
+    early = impasto.stylize(photo, style, pyramid_from=128, on_step=lambda s: s.iteration < 3, **fields)
+    assert early.picture.pixels.shape == (3, 130, 256)
+
+
+@given(
+    st.integers(16, 9000), st.integers(16, 9000), st.one_of(st.just("off"), st.integers(16, 4000)), st.integers(1, 2000)
+)
+def test_plan_of_scales(height: int, width: int, start: int | str, iterations: int) -> None:
+    scales = plan_scales(height, width, start, iterations)  # type: ignore[arg-type]
+    assert sum(scale.iterations for scale in scales) == iterations
+    assert all(scale.iterations >= 1 for scale in scales)
+    assert (scales[-1].height, scales[-1].width) == (height, width)
+    for coarse, fine in itertools.pairwise(scales):
+        assert abs(fine.width - 2 * coarse.width) <= 2
+        assert min(coarse.height, coarse.width) >= 64
+    if iterations < len(plan_scales(height, width, start, 2000)):  # type: ignore[arg-type]
+        assert len(scales) == 1
+    if start == "off":
+        assert len(scales) == 1
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("stop_at", [2, 7, 13])
+def test_resumed_run_ends_with_the_same_picture(
+    files: Path, optimizer: str, stop_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("impasto.engines.scales.NARROWEST_PX", 16)
+    job = StyleJob.of(
+        {
+            "photo": str(files / "photo.png"), "styles": [str(files / "style.png")], "init": "random", "seed": 4,
+            "backbone": str(files / "net.safetensors"), "iterations": 16, "pyramid_from": 32, "optimizer": optimizer,
+            "precision": "fp32", **LAYERS,
+        }
+    )  # fmt: skip
+    whole = prepare_run(job).run()
+    assert whole.history[-1].scale == 1
+    part = prepare_run(job).run([lambda step: step.iteration < stop_at])
+    assert part.snapshot is not None
+    part.snapshot.save(tmp_path / "checkpoint.safetensors", job.model_dump_json())
+    prepared = prepare_run(job)
+    resumed = prepared.run(resume=prepared.snapshot(tmp_path / "checkpoint.safetensors"))
+    assert np.array_equal(resumed.picture.pixels, whole.picture.pixels)
+    assert [e.total for e in resumed.history] == [e.total for e in whole.history]
+    assert resumed.history[stop_at + 1].seconds >= part.seconds * 0.9, "time goes on from where it stood"
+
+
+def test_snapshot_of_another_picture_or_file_is_refused(
+    stylise: Callable[..., Result], tmp_path: Path, small_cnn: Cnn, style_array: np.ndarray
+) -> None:
+    snapshot = stylise(on_step=lambda step: False).snapshot
+    assert snapshot is not None
+    job = StyleJob.of({"iterations": 12, "precision": "fp32", **LAYERS})
+    other = prepare_run(
+        job, photo=Picture.from_any(style_array), styles=[Picture.from_any(style_array)], network=small_cnn
+    )
+    with pytest.raises(UserError, match="another size"):
+        other.run(resume=snapshot)
+    (tmp_path / "text").write_text("not a checkpoint")
+    with pytest.raises(UserError, match="damaged"):
+        Snapshot.load(tmp_path / "text", torch.device("cpu"))
+    small_cnn.save(tmp_path / "net.safetensors")
+    with pytest.raises(UserError, match="no checkpoint"):
+        Snapshot.load(tmp_path / "net.safetensors", torch.device("cpu"))
+
+
+class Sometimes(nn.Module):
+    """Gives features that are not a number at the calls named, counting from the first after the targets."""
+
+    def __init__(self, bad: set[int]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.out = nn.Identity()
+        self.bad, self.calls = bad, -1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # Size checks and targets are run without a gradient, evaluations with one.
+        self.calls += torch.is_grad_enabled() and x.requires_grad
+        out = self.conv(x)
+        return self.out(out * float("nan") if x.requires_grad and self.calls in self.bad else out)
+
+
+def test_steps_are_halved_after_losses_that_are_not_finite(photo_array: np.ndarray, style_array: np.ndarray) -> None:
+    torch.manual_seed(0)
+    options = {"content_layers": "out", "style_layers": "out", "num_iterations": 20, "precision": "fp32"}
+    steps: list[Step] = []
+    module = Sometimes({3, 4, 9})
+    result = impasto.style_transfer(photo_array, style_array, module, on_step=steps.append, **options)
+    assert [e.iteration for e in result.history if not np.isfinite(e.total)] == [3, 4, 9]
+    assert steps[-1].snapshot().rate == 1 / 8
+    assert np.isfinite(result.picture.pixels).all()
+    assert result.losses["total"] < result.history[0].total
+    with pytest.raises(RunError, match="not finite at iteration 8 .*5 halved steps"):
+        impasto.style_transfer(photo_array, style_array, Sometimes({3, 4, 5, 6, 7, 8}), **options)
+    with pytest.raises(RunError, match="iteration 0"):
+        impasto.style_transfer(photo_array, style_array, Sometimes({0}), **options)
+
+
+def test_several_styles_are_weighed(photo_array: np.ndarray, style_array: np.ndarray, small_cnn: Cnn) -> None:
+    other = shapes_picture(56, 56, 8)
+    fields = {"cnn": small_cnn, "iterations": 40, "precision": "fp32", "content_weight": 0.01, **LAYERS}
+
+    def distance_to(result: Result, style: np.ndarray) -> float:
+        judged = impasto.stylize(result.picture, style, **{**fields, "iterations": 1})
+        return judged.history[0].style
+
+    mostly_first, mostly_second = (
+        impasto.stylize(photo_array, [style_array, other], styles=[{"file": "", "weight": a}, {"file": "", "weight": b}],
+                        **fields)
+        for a, b in ((9, 1), (1, 9))
+    )  # fmt: skip
+    assert distance_to(mostly_first, style_array) < distance_to(mostly_second, style_array)
+    assert distance_to(mostly_first, other) > distance_to(mostly_second, other)
+
+
+def test_one_channel_networks_are_given_grey_pictures(photo_array: np.ndarray, style_array: np.ndarray) -> None:
+    table = [conv(8), max_pool(2), conv(12)]
+    cnn = build_cnn(table, input_shape=(1, 64, 64), seed=1)
+    result = impasto.style_transfer(
+        photo_array, style_array, cnn, "block2_conv1", "block1_conv1,block2_conv1", 15, precision="fp32"
+    )
+    assert result.losses["total"] < 0.7 * result.history[0].total
+    change = result.picture.pixels - photo_array.transpose(2, 0, 1)
+    assert abs(change).mean() > 0.01
+    # Only the luma matters to the network, so its gradient has one direction in colour.
+    direction = change[:, (result.picture.pixels.min(0) > 0.01) & (result.picture.pixels.max(0) < 0.99)]
+    assert np.linalg.svd(direction, compute_uv=False)[1] < 0.2 * np.linalg.svd(direction, compute_uv=False)[0]
+
+
+def test_a_session_loads_its_network_once(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+    from impasto import api
+
+    load = api.known_network
+
+    def counted(name: str, **more: object) -> Cnn:
+        loads.append(name)
+        return load(name, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(api, "known_network", counted)
+    net = str(files / "net.safetensors")
+    with impasto.Session(backbone=net, iterations=3, precision="fp32", **LAYERS) as session:
+        first = session.stylize(files / "photo.png", files / "style.png")
+        second = session.stylize(files / "photo.png", files / "style2.png", iterations=4)
+    assert loads == [net]
+    assert (first.iterations, second.iterations) == (3, 4)
+    assert first.job.backbone == net
+    alone = impasto.stylize(files / "photo.png", files / "style.png", backbone=net, iterations=3, precision="fp32", **LAYERS)
+    assert np.array_equal(first.picture.pixels, alone.picture.pixels)
+
+
+def test_saved_job_runs_again(files: Path, tmp_path: Path) -> None:
+    net = str(files / "net.safetensors")
+    result = impasto.stylize(
+        files / "photo.png", files / "style.png", backbone=net, iterations=3, precision="fp32", **LAYERS
+    )
+    result.save(tmp_path / "a.png")
+    job = StyleJob.load(tmp_path / "a.job.json")
+    assert job == result.job
+    assert np.array_equal(prepare_run(job).run().picture.pixels, result.picture.pixels)
+    assert replace(result, history=result.history[:2]).iterations == 2
