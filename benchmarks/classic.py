@@ -1,6 +1,6 @@
 """The classical method at 512 px: how close 300 iterations come, seconds an iteration, peak memory.
 
-    python -m benchmarks.classic [FOLDER]      pictures are written to FOLDER (default out/bench-classic)
+python -m benchmarks.classic [FOLDER]      pictures are written to FOLDER (default out/bench-classic)
 """
 
 from __future__ import annotations

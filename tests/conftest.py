@@ -16,6 +16,7 @@ from support import SMALL_TABLE, shapes_picture
 
 torch.set_num_threads(os.cpu_count() or 1)
 
+
 @pytest.fixture(scope="session")
 def small_cnn() -> Cnn:
     return build_cnn(SMALL_TABLE, input_shape=(3, 64, 64), seed=3, name="small")
@@ -48,5 +49,3 @@ def files(tmp_path: Path, photo_array: np.ndarray, style_array: np.ndarray, smal
         Image.fromarray((array * 255).round().astype(np.uint8)).save(tmp_path / f"{name}.png")
     small_cnn.save(tmp_path / "net.safetensors")
     return tmp_path
-
-

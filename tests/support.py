@@ -19,9 +19,7 @@ def shapes_picture(height: int, width: int, seed: int) -> np.ndarray:
     y, x = np.mgrid[0:height, 0:width] / max(height, width)
     channels = []
     for _ in range(3):
-        waves = sum(
-            np.sin(2 * np.pi * (a * x + b * y) + c) for a, b, c in generator.uniform(-6, 6, (4, 3))
-        )
+        waves = sum(np.sin(2 * np.pi * (a * x + b * y) + c) for a, b, c in generator.uniform(-6, 6, (4, 3)))
         channels.append(1 / (1 + np.exp(-waves)))
     picture = np.stack(channels, -1)
     inside = (x - generator.uniform(0.2, 0.8)) ** 2 + (y - 0.4) ** 2 < 0.04

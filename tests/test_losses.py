@@ -110,9 +110,7 @@ def test_distances_are_relative(kind: str, name: str, scale: float) -> None:
     """The same figure whatever the network's range, so that weights mean the same for every network."""
     loss = losses.load(kind, name)
     x, target = features(7), features(8)
-    assert float(distance(loss, x * scale, target * scale)) == pytest.approx(
-        float(distance(loss, x, target)), rel=1e-3
-    )
+    assert float(distance(loss, x * scale, target * scale)) == pytest.approx(float(distance(loss, x, target)), rel=1e-3)
 
 
 @pytest.mark.parametrize(("kind", "name"), ROWS)

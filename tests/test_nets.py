@@ -79,7 +79,7 @@ def test_vgg16_geometry_is_the_published_one() -> None:
 
 tables = st.lists(
     st.one_of(
-        st.builds(conv, st.integers(1, 4), st.sampled_from([1, 3, 5]), st.sampled_from(["relu", "tanh", "sigmoid", "linear"])),
+        st.builds(conv, st.integers(1, 4), st.sampled_from([1, 3, 5]), st.sampled_from(["relu", "tanh", "linear"])),
         st.builds(conv, st.integers(1, 4), st.sampled_from([2, 3]), stride=st.integers(1, 2), padding=st.just("valid")),
         st.builds(max_pool, st.integers(2, 3)),
         st.builds(avg_pool, st.integers(2, 3)),
@@ -123,7 +123,7 @@ def test_reach_is_exact_where_nothing_cuts_paths() -> None:
 NETWORKS = {
     "small": [conv(8, 3), conv(6, 3), max_pool(2), conv(7, 5, "tanh"), avg_pool(2), conv(9, 3, "sigmoid")],
     "strided": [conv(5, 3, stride=2, padding="valid"), max_pool(3), conv(6, 1, "linear"), conv(6, 3)],
-    "dense": [preprocess("BGR", 255, (1, 2, 3), (4, 5, 6)), conv(4), max_pool(2), flatten(), dense(7, "tanh"), dense(3)],
+    "dense": [preprocess("BGR", 9, (1, 2, 3), (4, 5, 6)), conv(4), max_pool(2), flatten(), dense(7, "tanh"), dense(3)],
 }
 
 

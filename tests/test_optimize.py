@@ -12,7 +12,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support import shapes_picture
 from torch import nn
 
 import impasto
@@ -26,6 +25,7 @@ from impasto.nets.cnn import Cnn, build_cnn
 from impasto.nets.layers import conv, max_pool
 from impasto.picture import Picture
 from impasto.run import Result, prepare_run
+from support import shapes_picture
 
 LAYERS = {"content_layers": "block2_conv2", "style_layers": "block1_conv1,block2_conv1,block3_conv1"}
 
@@ -77,7 +77,8 @@ def test_history_names_every_loss_by_kind_and_layer(stylise: Callable[..., Resul
     result = stylise(tv_weight=3.0, content_weight=5, style_weight=100)
     entry = result.history[7]
     assert set(entry.losses) == {
-        "content_mse/block2_conv2", "style_gram/block1_conv1", "style_gram/block2_conv1", "style_gram/block3_conv1", "tv",
+        "content_mse/block2_conv2", "tv",
+        "style_gram/block1_conv1", "style_gram/block2_conv1", "style_gram/block3_conv1",
     }  # fmt: skip
     assert entry.content == pytest.approx(5 * entry.losses["content_mse/block2_conv2"], rel=1e-5)
     style = [value for name, value in entry.losses.items() if name.startswith("style")]
@@ -137,7 +138,8 @@ def test_pyramid_goes_from_coarse_to_fine(small_cnn: Cnn) -> None:
     photo, style = shapes_picture(130, 256, 1), shapes_picture(128, 128, 2)
     fields = {"cnn": small_cnn, "iterations": 12, "precision": "fp32", **LAYERS}
     result = impasto.stylize(photo, style, pyramid_from=128, **fields)
-    sizes = [(scale, len(list(group))) for scale, group in itertools.groupby((e.height, e.width) for e in result.history)]
+    groups = itertools.groupby((entry.height, entry.width) for entry in result.history)
+    sizes = [(size, len(list(group))) for size, group in groups]
     assert sizes == [((65, 128), 8), ((130, 256), 4)]
     assert result.picture.pixels.shape == (3, 130, 256)
     # The fine scale begins nearer than the photo does: what the coarse one did was carried up.
@@ -250,10 +252,9 @@ def test_several_styles_are_weighed(photo_array: np.ndarray, style_array: np.nda
         return judged.history[0].style
 
     mostly_first, mostly_second = (
-        impasto.stylize(photo_array, [style_array, other], styles=[{"file": "", "weight": a}, {"file": "", "weight": b}],
-                        **fields)
-        for a, b in ((9, 1), (1, 9))
-    )  # fmt: skip
+        impasto.stylize(photo_array, [style_array, other], styles=[{"file": "", "weight": w} for w in pair], **fields)
+        for pair in ((9, 1), (1, 9))
+    )
     assert distance_to(mostly_first, style_array) < distance_to(mostly_second, style_array)
     assert distance_to(mostly_first, other) > distance_to(mostly_second, other)
 
@@ -290,7 +291,8 @@ def test_a_session_loads_its_network_once(files: Path, monkeypatch: pytest.Monke
     assert loads == [net]
     assert (first.iterations, second.iterations) == (3, 4)
     assert first.job.backbone == net
-    alone = impasto.stylize(files / "photo.png", files / "style.png", backbone=net, iterations=3, precision="fp32", **LAYERS)
+    fields = {"backbone": net, "iterations": 3, "precision": "fp32", **LAYERS}
+    alone = impasto.stylize(files / "photo.png", files / "style.png", **fields)
     assert np.array_equal(first.picture.pixels, alone.picture.pixels)
 
 

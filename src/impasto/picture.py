@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt, UInt8
@@ -46,6 +46,9 @@ _MM_PER_UNIT: Final = {"2": Fraction(254, 10), "3": Fraction(10)}
 _ICC_INTENT: Final = {"intent": "relative", "black_point_compensation": True}
 # A profile that moves no colour by more than one 8-bit step (on a 16-bit scale) is taken for sRGB itself.
 _SRGB_TOLERANCE: Final = 257
+
+# Less than this, a fraction of a 16-bit step, shows nothing and is too little to divide by.
+_LEAST_OPACITY: Final = 1e-6
 
 _EXIF_ORIENTATION: Final = 0x0112
 
@@ -161,7 +164,7 @@ class Picture:
             f"{name} is a {type(image).__name__}; give a path, a Picture, a PIL image, an array or a tensor."
         )
 
-    def with_pixels(self, pixels: Float32[np.ndarray, "3 h2 w2"]) -> Self:
+    def with_pixels(self, pixels: Float32[np.ndarray, "3 h2 w2"]) -> "Picture":
         """Other pixels with the metadata of this picture; its alpha is resized where their size is another.
 
         The pixels are sRGB and clipped to 0..1. Raises PictureError for NaN and for other shapes.
@@ -172,7 +175,7 @@ class Picture:
             alpha = _resize(alpha[None], *pixels.shape[-2:])[0].clip(0, 1)
         return replace(self, pixels=pixels, alpha=alpha)
 
-    def resized(self, height: int, width: int) -> Self:
+    def resized(self, height: int, width: int) -> "Picture":
         """The picture at another size in pixels (Lanczos, antialiased), colours weighted by their opacity."""
         if (height, width) == self.size_hw:
             return self
@@ -363,7 +366,8 @@ def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Picture:
         raise PictureError(f"{name} holds {values.dtype} values; give uint8, uint16, or floats in 0..1.")
     _check_size(values.shape[0], values.shape[1], name, max_pixels)
     colours = values.shape[2] - (1 if values.shape[2] in (2, 4) else 0)
-    return _assemble(values[..., :colours], values[..., colours:], name=name)
+    depth = 8 if values.dtype == np.uint8 else 16
+    return _assemble(values[..., :colours], values[..., colours:], name=name, depth=depth)
 
 
 def _from_pil(image: Any, name: str, max_pixels: int) -> Picture:
@@ -381,9 +385,8 @@ def _from_pil(image: Any, name: str, max_pixels: int) -> Picture:
     return _decode(_vips().Source.new_from_memory(file.getbuffer()), name, max_pixels)
 
 
-def _assemble(colours: np.ndarray, alpha: np.ndarray, **metadata: Any) -> Picture:
+def _assemble(colours: np.ndarray, alpha: np.ndarray, *, name: str, **metadata: Any) -> Picture:
     """A picture from file values, channels last: grey or RGB colours, and one channel of alpha or none."""
-    name = metadata["name"]
     pixels = _to_unit(colours, name)
     if len(pixels) == 1:
         pixels = np.repeat(pixels, 3, axis=0)
@@ -392,7 +395,7 @@ def _assemble(colours: np.ndarray, alpha: np.ndarray, **metadata: Any) -> Pictur
         opacity = None
     if opacity is not None:
         pixels = _fill_hidden(pixels, opacity)
-    return Picture(pixels, opacity, depth=8 if colours.dtype == np.uint8 else 16, **metadata)
+    return Picture(pixels, opacity, name=name, **metadata)
 
 
 def _to_unit(values: np.ndarray, name: str) -> Float32[np.ndarray, "c h w"]:
@@ -434,10 +437,11 @@ def _resize(
 def _fill_hidden(
     pixels: Float32[np.ndarray, "3 h w"], alpha: Float32[np.ndarray, "h w"]
 ) -> Float32[np.ndarray, "3 h w"]:
-    """Pixels whose colours, where alpha is 0, are spread from the visible pixels around."""
-    if alpha.all() or not alpha.any():
+    """Pixels whose colours, where nothing shows, are spread from the visible pixels around."""
+    shows = alpha > _LEAST_OPACITY
+    if shows.all() or not shows.any():
         return pixels
-    return np.where(alpha > 0, pixels, _unpremultiply(pixels * alpha, alpha).clip(0, 1))
+    return np.where(shows, pixels, _unpremultiply(pixels * alpha, alpha).clip(0, 1))
 
 
 def _unpremultiply(
@@ -447,8 +451,8 @@ def _unpremultiply(
 
     A weight of 0 throughout gives black.
     """
-    known = weight > 0
-    colours = np.divide(weighted, weight, out=np.zeros_like(weighted), where=known)
+    known = weight > _LEAST_OPACITY
+    colours: np.ndarray = np.divide(weighted, weight, out=np.zeros_like(weighted), where=known)
     if known.all() or not known.any():
         return colours
     coarse = _unpremultiply(_halve(weighted), _halve(weight[None])[0])
@@ -461,7 +465,8 @@ def _halve(planes: Float32[np.ndarray, "c h w"]) -> Float32[np.ndarray, "c h2 w2
     """Sums of 2 x 2 blocks; an odd last row or column counts once."""
     count, height, width = planes.shape
     padded = np.pad(planes, ((0, 0), (0, height % 2), (0, width % 2)))
-    return padded.reshape(count, (height + 1) // 2, 2, (width + 1) // 2, 2).sum(axis=(2, 4))
+    sums: np.ndarray = padded.reshape(count, (height + 1) // 2, 2, (width + 1) // 2, 2).sum(axis=(2, 4))
+    return sums
 
 
 # Decoding and encoding.
@@ -518,6 +523,7 @@ def _decode(source: Any, name: str, max_pixels: int) -> Picture:
             exif=_clean_exif(_blob(image, "exif-data")),
             xmp=_clean_xmp(_blob(image, "xmp-data")),
             pixels_per_mm=resolution,
+            depth=8 if image.format == "uchar" else 16,
             name=name,
         )
 
@@ -550,8 +556,8 @@ def _split_alpha(image: Any, name: str) -> tuple[Any, Any | None]:
 def _to_srgb(colours: Any) -> tuple[Any, bytes | None]:
     """The colours in sRGB, or grey, and the profile that the result is to have.
 
-    A profile for another kind of picture (an RGB profile in a CMYK file, say) says nothing, and is left out. But
-    one for RGB counts for grey too.
+    A profile for another kind of picture (an RGB profile in a CMYK file, say) says nothing, and is left out; but
+    one for RGB counts for grey too. What libvips cannot make sense of counts as sRGB, as it does in viewers.
     """
     icc = _blob(colours, "icc-profile-data")
     space = icc[16:20].decode("latin-1").strip() if icc is not None else ""
@@ -563,8 +569,9 @@ def _to_srgb(colours: Any) -> tuple[Any, bytes | None]:
         return colours, None
     if _is_srgb(icc):
         return colours, icc
-    rgb = colours if colours.bands == 3 else colours.bandjoin([colours, colours])
-    return _convert(rgb, {"embedded": True}), icc
+    if colours.bands == 1:
+        colours = colours.bandjoin([colours, colours]).copy(interpretation="srgb")
+    return _convert(colours, {"embedded": True}), icc
 
 
 def _convert(colours: Any, profile: Mapping[str, Any]) -> Any:

@@ -6,16 +6,16 @@ The folder also holds the run's checkpoint, from which `--resume` goes on.
 from __future__ import annotations
 
 import csv
-import math
 import os
 import time
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jinja2
 
+from impasto.curves import loss_curves
 from impasto.errors import JobError
 from impasto.events import Entry, Step
 from impasto.job import StyleJob
@@ -134,26 +134,3 @@ def page(result: Result, frames: Sequence[Path]) -> str:
         frames=[{"name": frame.name, "iteration": int(frame.stem.partition("-")[2])} for frame in frames],
         job=result.job.model_dump(mode="json", exclude_none=True),
     )
-
-
-def loss_curves(history: Sequence[Entry]) -> Any:
-    """A matplotlib figure: the weighted objective on the left, every distance by layer on the right."""
-    # A figure of its own rather than pyplot's, which would need a display and keep the figure alive.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    finite = [entry for entry in history if math.isfinite(entry.total)]
-    steps = [entry.iteration for entry in finite]
-    for name in ("total", "content", "style"):
-        left.plot(steps, [getattr(entry, name) for entry in finite], label=name)
-    for name in finite[0].losses if finite else ():
-        right.plot(steps, [entry.losses[name] for entry in finite], label=name, linewidth=1.2)
-    for axes, title in ((left, "Objective, weighted"), (right, "Distances, by kind and layer")):
-        axes.set(title=title, xlabel="iteration", yscale="log")
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
-        for before, entry in zip(finite, finite[1:], strict=False):
-            if entry.scale != before.scale:
-                axes.axvline(entry.iteration - 0.5, color="grey", linestyle=":", linewidth=1)
-    return figure

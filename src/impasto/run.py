@@ -72,7 +72,7 @@ class Result:
 
     def plot(self) -> Any:
         """The loss curves as a matplotlib figure; shows itself in a notebook."""
-        from impasto.report import loss_curves
+        from impasto.curves import loss_curves
 
         return loss_curves(self.history)
 
@@ -227,10 +227,8 @@ def starting_picture(job: StyleJob, sources: Sources) -> Any:
     if job.init == "random":
         generator = torch.Generator().manual_seed(job.seed)
         return lambda height, width: torch.rand(1, 3, height, width, generator=generator).to(sources.device)
-    if job.init == "style":
-        start = sources.styles[0]
-    else:
-        start = read_picture(job.init, max_pixels=job.max_pixels)
+    own_style = job.init == "style"
+    start = sources.styles[0] if own_style else read_picture(job.init, max_pixels=job.max_pixels)
     return lambda height, width: to_tensor(start.resized(height, width), sources.device).clone()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 import signal
@@ -105,9 +106,8 @@ def resumed_job(folder: Path, pictures: tuple[str, ...], job: Path | None, optio
 def free_name(job: StyleJob) -> Path:
     """PHOTO-STYLE.png beside the photo, with a number where such a file is there already."""
     photo, style = Path(job.photo), Path(job.styles[0].file)
-    names = (
-        photo.with_name(f"{photo.stem}-{style.stem}{number}.png") for number in ["", *map("-{}".format, range(2, 1000))]
-    )
+    numbers = ("" if number == 1 else f"-{number}" for number in itertools.count(1))
+    names = (photo.parent / f"{photo.stem}-{style.stem}{number}.png" for number in numbers)
     return next(name for name in names if not name.exists())
 
 
@@ -132,7 +132,7 @@ def work(job: StyleJob, target: Path, report: Path | None, resume: Path | None, 
     folder = Report(report, job) if report else None
     snapshot = prepared.snapshot(resume / CHECKPOINT) if resume else None
     with progress(quiet or as_json) as shown:
-        listeners: list[Listener] = [shown, *([folder] if folder else []), interruption]
+        listeners: list[Listener] = [interruption, shown, *([folder] if folder else [])]
         result = prepared.run(listeners, snapshot)
     result.save(target)
     if folder:

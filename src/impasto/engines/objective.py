@@ -79,17 +79,18 @@ class Objective:
 
         def gradient_at(layer: str, features: Tensor) -> Tensor:
             with torch.enable_grad():
-                leaf = features.detach().requires_grad_()
+                # Without the batch dimension from the start: indexing a leaf costs a zero-filled copy on the way back.
+                leaf = features[0].detach().requires_grad_()
                 total = picture.new_zeros(())
                 for term in self.terms:
                     if term.layer == layer:
-                        distance = term.distance(leaf[0])
+                        distance = term.distance(leaf)
                         total = total + term.weight * distance
                         known = values.get(term.name, picture.new_zeros(()))
                         values[term.name] = known + term.share * distance.detach()
                         sums[term.kind] = sums[term.kind] + term.weight * distance.detach()
                 (gradient,) = torch.autograd.grad(total, leaf)
-            return gradient
+            return gradient[None]
 
         gradient = self.network.forward(picture).backward(gradient_at)
         variation = self.add_variation(picture, gradient) if self.tv_weight else picture.new_zeros(())

