@@ -20,7 +20,8 @@ from impasto.job import StyleJob
 from impasto.picture import read_picture
 from support import impasto
 
-SMALL = [
+NET = ["--backbone", "net.safetensors"]
+SMALL = [*NET, "--content-layers", "block2_conv2", "--style-layers", "block1_conv1,block3_conv1"]
     "--backbone",
     "net.safetensors",
     "--content-layers",

@@ -1,0 +1,265 @@
+"""One feed-forward network for any style: a style picture becomes a code, the code paints a photo in one pass.
+
+The photo goes through a small residual network at a quarter of its size; after every convolution instance
+normalisation takes the photo's own contrast away and the style's code gives a new one (Dumoulin et al. 2017, Ghiasi
+et al. 2017, arXiv:1705.06830). How much of the photo is to be kept is a second input, drawn anew for each sample in
+training (Dosovitskiy & Djolonga, ICLR 2020): the `strength` dial.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from impasto.errors import UserError
+from impasto.nets.cnn import read_tensors
+
+FORMAT = "impasto-any-style-1"
+SMALLEST_SIDE_PX = 32
+# Sides are padded to multiples of the deepest stride.
+STRIDE = 8
+
+# Relative content weights the network is trained for: at full strength, and where the photo begins to be faded in.
+BOLDEST, FAITHFUL = 0.02, 1.0
+FADE = 0.2
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the network. code: numbers a style is told by; width: channels at a quarter of the size; blocks:
+    residual blocks there; encoder, deep: channels of the style encoder's plain and separable convolutions."""
+
+    code: int = 256
+    width: int = 96
+    blocks: int = 5
+    encoder: tuple[int, ...] = (48, 96, 128, 192, 192)
+    deep: tuple[int, ...] = (128, 128)
+    hidden: int = 512
+
+
+def content_weight(strength: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """The weight of the content loss that a strength stands for: even steps of strength are even factors."""
+    position = ((strength.clamp(FADE, 1) - FADE) / (1 - FADE)).double()
+    log = math.log(FAITHFUL) + position * (math.log(BOLDEST) - math.log(FAITHFUL))
+    return log.exp().to(strength)
+
+
+def conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    """3x3 with mirrored borders, which leave no frame around the picture."""
+    return nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, padding_mode="reflect")
+
+
+def moments(features: Float[Tensor, "n c h w"]) -> list[Float[Tensor, "n c"]]:
+    """Mean and standard deviation of every channel, in float32."""
+    variance, mean = torch.var_mean(features.float(), (2, 3))
+    return [mean, (variance + 1e-5).sqrt()]
+
+
+class StyledNorm(nn.Module):
+    """Instance normalisation whose scale and shift come from the style's code (conditional instance norm)."""
+
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__()
+        self.affine = nn.Linear(code, 2 * channels)
+        nn.init.normal_(self.affine.weight, std=0.02)
+        nn.init.zeros_(self.affine.bias)
+
+    def forward(self, x: Float[Tensor, "n c h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n c h w"]:
+        scale, shift = (self.affine(code).to(x.dtype) + self.identity(x)).chunk(2, 1)
+        if len(x) == 1:
+            # On one channels_last picture this is the same in one pass; instance_norm copies twice.
+            return F.batch_norm(x, None, None, scale[0], shift[0], training=True)
+        return torch.addcmul(shift[..., None, None], F.instance_norm(x), scale[..., None, None])
+
+    @staticmethod
+    def identity(x: Float[Tensor, "n c h w"]) -> Float[Tensor, " twice_c"]:
+        return torch.cat([x.new_ones(x.shape[1]), x.new_zeros(x.shape[1])])
+
+
+class Residual(nn.Module):
+    def __init__(self, channels: int, code: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = conv(channels, channels), StyledNorm(channels, code)
+        self.conv2, self.norm2 = conv(channels, channels, dilation=dilation), StyledNorm(channels, code)
+
+    def forward(self, x: Float[Tensor, "n c h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n c h w"]:
+        inner = F.relu(self.norm1(self.conv1(x), code), inplace=True)
+        return x + self.norm2(self.conv2(inner), code)
+
+
+class Coarse(nn.Module):
+    """A residual block at half the trunk's size, for figures wider than the trunk can see; begins as no change."""
+
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__()
+        self.down, self.norm = conv(channels, channels, stride=2), StyledNorm(channels, code)
+        self.block = Residual(channels, code, dilation=2)
+        self.up = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Float[Tensor, "n c h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n c h w"]:
+        low = self.block(F.relu(self.norm(self.down(x), code), inplace=True), code)
+        # Bilinear, so that no grid of doubled pixels is left.
+        return x + F.interpolate(self.up(low), scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class StyleEncoder(nn.Module):
+    """A style picture's code: means and deviations of the channels of a small network, at strides 1 to 32."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        inputs = (12, *shape.encoder)
+        self.convs = nn.ModuleList(
+            conv(before, after, stride=1 + at % 2)
+            for at, (before, after) in enumerate(zip(inputs, shape.encoder, strict=False))
+        )
+        count = 2 * (3 + sum(shape.encoder))
+        self.norm = nn.LayerNorm(count)
+        self.mlp = nn.Sequential(nn.Linear(count, shape.hidden), nn.ReLU(), nn.Linear(shape.hidden, shape.code))
+        self.skip = nn.Linear(count, shape.code)
+        inputs = (shape.encoder[-1], *shape.deep)
+        self.deep = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(before, before, 3, 2, 1, groups=before, padding_mode="replicate"),
+                nn.Conv2d(before, after, 1),
+            )
+            for before, after in zip(inputs, shape.deep, strict=False)
+        )
+        deep = 2 * sum(shape.deep)
+        self.deep_norm, self.deep_skip = nn.LayerNorm(deep), nn.Linear(deep, shape.code)
+        nn.init.zeros_(self.deep_skip.weight)
+        nn.init.zeros_(self.deep_skip.bias)
+
+    def forward(self, style: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
+        x = to_blocks(style)
+        shallow, deep = moments(style), list[Tensor]()
+        for layer in self.convs:
+            x = F.relu(layer(x))
+            shallow += moments(x)
+        for layer in self.deep:
+            x = F.relu(layer(x))
+            deep += moments(x)
+        near, far = self.norm(torch.cat(shallow, 1)), self.deep_norm(torch.cat(deep, 1))
+        code: Tensor = self.mlp(near) + self.skip(near) + self.deep_skip(far)
+        return code
+
+
+def to_blocks(picture: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 12 h2 w2"]:
+    """Each 2x2 pixels as one of twelve channels."""
+    return F.pixel_unshuffle(picture, 2).contiguous(memory_format=torch.channels_last)
+
+
+class AnyStyle(nn.Module):
+    """The network. `encode` a style once, then call it on as many photos as wanted."""
+
+    def __init__(self, shape: Shape | None = None) -> None:
+        super().__init__()
+        self.shape = shape = shape or Shape()
+        code, width, half = shape.code, shape.width, shape.width // 2
+        self.encoder = StyleEncoder(shape)
+        self.dial = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, code))
+        self.conv1, self.norm1 = conv(12, half), StyledNorm(half, code)
+        self.conv2, self.norm2 = conv(half, width, stride=2), StyledNorm(width, code)
+        self.coarse = Coarse(width, code)
+        self.trunk = nn.ModuleList(Residual(width, code) for _ in range(shape.blocks))
+        self.conv3, self.norm3 = conv(width, half), StyledNorm(half, code)
+        self.conv4, self.colour = conv(half, 12), nn.Linear(code, 24)
+        nn.init.normal_(self.colour.weight, std=0.02)
+        nn.init.zeros_(self.colour.bias)
+        nn.init.zeros_(self.dial[2].weight)
+        nn.init.zeros_(self.dial[2].bias)
+        self.to(memory_format=torch.channels_last)
+
+    def encode(self, style: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
+        """Codes of style pictures (RGB, 0..1, sides from 32 px), in float32; averages of codes are styles in between.
+
+        The scale of the style is that of its pixels: a larger picture of the same painting gives larger strokes.
+        """
+        code: Tensor = self.encoder(mirrored(style, 2))
+        return code.float()
+
+    def forward(
+        self, photo: Float[Tensor, "n 3 h w"], code: Float[Tensor, "n k"], strength: Float[Tensor, " n"]
+    ) -> Float[Tensor, "n 3 h w"]:
+        """Paint photos (RGB, 0..1, sides from 32 px), each with its own code and strength.
+
+        strength: 0 gives the photo itself, 1 the boldest picture; below `FADE` the photo shows through.
+        """
+        log = content_weight(strength).log()
+        code = code + self.dial(torch.stack([log, log * log], 1).to(code.dtype))
+        height, width = photo.shape[2:]
+        painted = self.paint(mirrored(photo, STRIDE), code)[..., :height, :width]
+        share = (strength / FADE).clamp(0, 1).view(-1, 1, 1, 1)
+        return torch.lerp(photo.float(), painted.float(), share.float())
+
+    def paint(self, photo: Float[Tensor, "n 3 h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n 3 h w"]:
+        x = to_blocks(photo * 2 - 1)
+        x = F.relu(self.norm1(self.conv1(x), code), inplace=True)
+        x = F.relu(self.norm2(self.conv2(x), code), inplace=True)
+        x = self.coarse(x, code)
+        for block in self.trunk:
+            x = block(x, code)
+        x = F.interpolate(x, scale_factor=2)
+        x = F.relu(self.norm3(self.conv3(x), code), inplace=True)
+        scale, shift = self.colour(code).to(x.dtype)[..., None, None].chunk(2, 1)
+        return F.pixel_shuffle(torch.sigmoid(torch.addcmul(shift, self.conv4(x), scale + 1)), 2)
+
+    def save(self, file: str | Path, card: dict[str, str] | None = None) -> None:
+        """Write the weights in half precision, with the network's sizes and a model card in the file's header."""
+        header = {"format": FORMAT, "shape": json.dumps(asdict(self.shape)), **(card or {})}
+        tensors = {name: tensor.detach().half().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(tensors, str(file), header)
+
+
+def mirrored(picture: Float[Tensor, "n 3 h w"], multiple: int) -> Float[Tensor, "n 3 h2 w2"]:
+    """The picture continued below and to the right, to sides that are multiples of `multiple`; at least 32 px."""
+    height, width = picture.shape[2:]
+    if min(height, width) < SMALLEST_SIDE_PX:
+        raise UserError(f"A picture of {width}x{height} px is too small for the fast engine: it needs 32 px a side.")
+    below, right = -height % multiple, -width % multiple
+    return F.pad(picture, (0, right, 0, below), mode="reflect") if below or right else picture
+
+
+def load_any_style(file: str | Path) -> AnyStyle:
+    """The network that `AnyStyle.save` wrote, in float32; UserError for any other file."""
+    header, tensors = read_tensors(file)
+    if header.get("format") != FORMAT:
+        raise UserError(f"{file} is no any-style network of this version of Impasto.")
+    fields = {name: tuple(v) if isinstance(v, list) else v for name, v in json.loads(header["shape"]).items()}
+    network = AnyStyle(Shape(**fields))
+    wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise UserError(f"{file} does not hold the tensors that its header tells of: get a whole copy of it.")
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return network.eval().requires_grad_(False)
+
+
+def blend(codes: Sequence[Float[Tensor, "1 k"]], weights: Sequence[float]) -> Float[Tensor, "1 k"]:
+    """One code between several, by weights of any scale; a larger weight draws the picture nearer to that style."""
+    total = sum(weights)
+    return torch.stack([code * (weight / total) for code, weight in zip(codes, weights, strict=True)]).sum(0)
+
+
+@torch.inference_mode()
+def stylize_fast(
+    network: AnyStyle, photo: Float[Tensor, "1 3 h w"], code: Float[Tensor, "1 k"], strength: float = 1.0
+) -> Float[Tensor, "1 3 h w"]:
+    """Paint one photo (RGB, 0..1, any size from 32 px) in the network's own precision; float32, 0..1.
+
+    code: of `AnyStyle.encode`, or a `blend` of several. strength: 0 (the photo itself) to 1 (boldest).
+    """
+    if strength <= 0:
+        return photo.float()
+    dtype = network.conv1.weight.dtype
+    painted: Tensor = network(photo.to(dtype), code.to(dtype), torch.tensor([strength], device=photo.device))
+    return painted
