@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from jaxtyping import install_import_hook
+
+# Types and shapes in signatures are checked while testing, and only then.
+install_import_hook("impasto", "typechecked.checked")
 
 from impasto.nets import weights
 from impasto.nets.catalogue import network

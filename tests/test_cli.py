@@ -22,13 +22,6 @@ from support import impasto
 
 NET = ["--backbone", "net.safetensors"]
 SMALL = [*NET, "--content-layers", "block2_conv2", "--style-layers", "block1_conv1,block3_conv1"]
-    "--backbone",
-    "net.safetensors",
-    "--content-layers",
-    "block2_conv2",
-    "--style-layers",
-    "block1_conv1,block3_conv1",
-]
 
 
 def test_help_names_every_option_and_is_made_without_torch() -> None:

@@ -16,6 +16,7 @@ from impasto.nets.cnn import Cnn, build_cnn, load_cnn
 from impasto.nets.layers import (
     Pool,
     avg_pool,
+    check_table,
     conv,
     dense,
     describe,
@@ -213,12 +214,16 @@ def test_table_survives_json(table: list) -> None:
         ([conv(0)], "whole numbers"),
         ([conv(4, name="a"), conv(4, name="a")], "called a"),
         ([conv(4)] + [max_pool(2)] * 9, "Nothing is left"),
-        ([conv(4), "conv"], "is not a layer"),
     ],
 )
 def test_bad_tables_are_refused(table: list, words: str) -> None:
     with pytest.raises(LayerError, match=words):
         build_cnn(table, input_shape=(3, 64, 64))
+
+
+def test_what_is_no_layer_is_named() -> None:
+    with pytest.raises(LayerError, match="Row 2 of the table, 'conv', is not a layer"):
+        check_table([conv(4), "conv"], (3, 64, 64))
 
 
 def test_even_kernels_cannot_be_padded() -> None:

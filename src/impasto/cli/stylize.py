@@ -128,7 +128,7 @@ def work(job: StyleJob, target: Path, report: Path | None, resume: Path | None, 
     from impasto.run import prepare_run
 
     prepared = prepare_run(job)
-    check_output(target, [], alpha=prepared.sources.photo.alpha is not None)
+    check_output(target, [], alpha=prepared.sources.photo.alpha is not None, size_hw=prepared.sources.size)
     folder = Report(report, job) if report else None
     snapshot = prepared.snapshot(resume / CHECKPOINT) if resume else None
     with progress(quiet or as_json) as shown:

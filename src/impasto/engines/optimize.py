@@ -118,7 +118,7 @@ class Optimization:
         index = self.at.scale + 1
         self.at = self.fresh(index, self.carried_up(self.at.best, self.task.scales[index]), self.at.history)
 
-    def carried_up(self, picture: Rgb, to: Scale) -> Rgb:
+    def carried_up(self, picture: Rgb, to: Scale) -> Float[Tensor, "1 3 rows columns"]:
         """A coarser scale's picture at a finer size."""
         height, width = picture.shape[2:]
         if (height, width) == (to.height, to.width):

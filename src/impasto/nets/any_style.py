@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,8 @@ FORMAT = "impasto-any-style-1"
 SMALLEST_SIDE_PX = 32
 # Sides are padded to multiples of the deepest stride.
 STRIDE = 8
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 # Relative content weights the network is trained for: at full strength, and where the photo begins to be faded in.
 BOLDEST, FAITHFUL = 0.02, 1.0
@@ -58,6 +61,20 @@ def conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Co
     return nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, padding_mode="reflect")
 
 
+def zeroed(layer: Layer) -> Layer:
+    """The layer beginning as one that adds nothing."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def small(layer: nn.Linear) -> nn.Linear:
+    """The layer beginning with next to no effect of the code."""
+    nn.init.normal_(layer.weight, std=0.02)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 def moments(features: Float[Tensor, "n c h w"]) -> list[Float[Tensor, "n c"]]:
     """Mean and standard deviation of every channel, in float32."""
     variance, mean = torch.var_mean(features.float(), (2, 3))
@@ -69,20 +86,15 @@ class StyledNorm(nn.Module):
 
     def __init__(self, channels: int, code: int) -> None:
         super().__init__()
-        self.affine = nn.Linear(code, 2 * channels)
-        nn.init.normal_(self.affine.weight, std=0.02)
-        nn.init.zeros_(self.affine.bias)
+        self.affine = small(nn.Linear(code, 2 * channels))
 
     def forward(self, x: Float[Tensor, "n c h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n c h w"]:
-        scale, shift = (self.affine(code).to(x.dtype) + self.identity(x)).chunk(2, 1)
+        change, shift = self.affine(code).to(x.dtype).chunk(2, 1)
+        scale = change + 1
         if len(x) == 1:
             # On one channels_last picture this is the same in one pass; instance_norm copies twice.
             return F.batch_norm(x, None, None, scale[0], shift[0], training=True)
         return torch.addcmul(shift[..., None, None], F.instance_norm(x), scale[..., None, None])
-
-    @staticmethod
-    def identity(x: Float[Tensor, "n c h w"]) -> Float[Tensor, " twice_c"]:
-        return torch.cat([x.new_ones(x.shape[1]), x.new_zeros(x.shape[1])])
 
 
 class Residual(nn.Module):
@@ -93,7 +105,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n c h w"]:
         inner = F.relu(self.norm1(self.conv1(x), code), inplace=True)
-        return x + self.norm2(self.conv2(inner), code)
+        changed: Tensor = self.norm2(self.conv2(inner), code)
+        return x + changed
 
 
 class Coarse(nn.Module):
@@ -103,9 +116,7 @@ class Coarse(nn.Module):
         super().__init__()
         self.down, self.norm = conv(channels, channels, stride=2), StyledNorm(channels, code)
         self.block = Residual(channels, code, dilation=2)
-        self.up = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        self.up = zeroed(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Float[Tensor, "n c h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n c h w"]:
         low = self.block(F.relu(self.norm(self.down(x), code), inplace=True), code)
@@ -136,9 +147,7 @@ class StyleEncoder(nn.Module):
             for before, after in zip(inputs, shape.deep, strict=False)
         )
         deep = 2 * sum(shape.deep)
-        self.deep_norm, self.deep_skip = nn.LayerNorm(deep), nn.Linear(deep, shape.code)
-        nn.init.zeros_(self.deep_skip.weight)
-        nn.init.zeros_(self.deep_skip.bias)
+        self.deep_norm, self.deep_skip = nn.LayerNorm(deep), zeroed(nn.Linear(deep, shape.code))
 
     def forward(self, style: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
         x = to_blocks(style)
@@ -149,7 +158,8 @@ class StyleEncoder(nn.Module):
         for layer in self.deep:
             x = F.relu(layer(x))
             deep += moments(x)
-        near, far = self.norm(torch.cat(shallow, 1)), self.deep_norm(torch.cat(deep, 1))
+        dtype = self.norm.weight.dtype
+        near, far = self.norm(torch.cat(shallow, 1).to(dtype)), self.deep_norm(torch.cat(deep, 1).to(dtype))
         code: Tensor = self.mlp(near) + self.skip(near) + self.deep_skip(far)
         return code
 
@@ -167,25 +177,21 @@ class AnyStyle(nn.Module):
         self.shape = shape = shape or Shape()
         code, width, half = shape.code, shape.width, shape.width // 2
         self.encoder = StyleEncoder(shape)
-        self.dial = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, code))
+        self.dial = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), zeroed(nn.Linear(64, code)))
         self.conv1, self.norm1 = conv(12, half), StyledNorm(half, code)
         self.conv2, self.norm2 = conv(half, width, stride=2), StyledNorm(width, code)
         self.coarse = Coarse(width, code)
         self.trunk = nn.ModuleList(Residual(width, code) for _ in range(shape.blocks))
         self.conv3, self.norm3 = conv(width, half), StyledNorm(half, code)
-        self.conv4, self.colour = conv(half, 12), nn.Linear(code, 24)
-        nn.init.normal_(self.colour.weight, std=0.02)
-        nn.init.zeros_(self.colour.bias)
-        nn.init.zeros_(self.dial[2].weight)
-        nn.init.zeros_(self.dial[2].bias)
-        self.to(memory_format=torch.channels_last)
+        self.conv4, self.colour = conv(half, 12), small(nn.Linear(code, 24))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, style: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
         """Codes of style pictures (RGB, 0..1, sides from 32 px), in float32; averages of codes are styles in between.
 
         The scale of the style is that of its pixels: a larger picture of the same painting gives larger strokes.
         """
-        code: Tensor = self.encoder(mirrored(style, 2))
+        code: Tensor = self.encoder(mirrored(style, 2).to(self.conv1.weight.dtype))
         return code.float()
 
     def forward(
@@ -203,7 +209,7 @@ class AnyStyle(nn.Module):
         return torch.lerp(photo.float(), painted.float(), share.float())
 
     def paint(self, photo: Float[Tensor, "n 3 h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n 3 h w"]:
-        x = to_blocks(photo * 2 - 1)
+        x = to_blocks((photo * 2 - 1).to(self.conv1.weight.dtype))
         x = F.relu(self.norm1(self.conv1(x), code), inplace=True)
         x = F.relu(self.norm2(self.conv2(x), code), inplace=True)
         x = self.coarse(x, code)
@@ -235,7 +241,9 @@ def load_any_style(file: str | Path) -> AnyStyle:
     header, tensors = read_tensors(file)
     if header.get("format") != FORMAT:
         raise UserError(f"{file} is no any-style network of this version of Impasto.")
-    fields = {name: tuple(v) if isinstance(v, list) else v for name, v in json.loads(header["shape"]).items()}
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(header["shape"]).items()
+    }
     network = AnyStyle(Shape(**fields))
     wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
     if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
@@ -261,5 +269,5 @@ def stylize_fast(
     if strength <= 0:
         return photo.float()
     dtype = network.conv1.weight.dtype
-    painted: Tensor = network(photo.to(dtype), code.to(dtype), torch.tensor([strength], device=photo.device))
+    painted: Tensor = network(photo, code.to(dtype), torch.tensor([strength], device=photo.device))
     return painted

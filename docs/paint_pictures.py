@@ -1,0 +1,124 @@
+"""The pictures of the README and of these pages, made anew: `python docs/paint_pictures.py [NAME ...]`.
+
+Photos are the public-domain ones that the scikit-image package carries, styles those of `examples/styles`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skimage
+from PIL import Image, ImageDraw, ImageFont
+
+import impasto
+
+HERE = Path(__file__).parent
+PHOTOS = Path(skimage.__file__).parent / "data"
+STYLES = HERE.parent / "examples" / "styles"
+CAPTION_PX = 26
+SMALL: dict[str, Any] = {"size": 320, "iterations": 120}
+
+
+@cache
+def session() -> impasto.Session:
+    return impasto.Session()
+
+
+def painted(photo: str, style: str, **fields: Any) -> Image.Image:
+    """One result."""
+    file = next(PHOTOS.glob(f"{photo}.*"))
+    return to_image(session().stylize(file, STYLES / f"{style}.jpg", **fields).picture)
+
+
+def to_image(picture: impasto.Picture) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(picture.to_uint8()))
+
+
+def photo(name: str, width: int) -> Image.Image:
+    return at_width(Image.open(next(PHOTOS.glob(f"{name}.*"))), width)
+
+
+def style(name: str, width: int) -> Image.Image:
+    return at_width(Image.open(STYLES / f"{name}.jpg"), width)
+
+
+def at_width(image: Image.Image, width: int) -> Image.Image:
+    height = round(image.height * width / image.width)
+    return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+
+
+def sheet(cells: list[tuple[str, Image.Image]], columns: int, width: int) -> Image.Image:
+    """Pictures of one width in a grid, each with its caption under it."""
+    cells = [(caption, at_width(image, width)) for caption, image in cells]
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    heights = [max(image.height for _, image in row) + CAPTION_PX for row in rows]
+    out = Image.new("RGB", (columns * (width + 8) - 8, sum(heights)), "white")
+    draw = ImageDraw.Draw(out)
+    for row, top in zip(rows, np.cumsum([0, *heights]), strict=False):
+        for column, (caption, image) in enumerate(row):
+            x = column * (width + 8)
+            out.paste(image, (x, int(top)))
+            draw.text((x + 2, int(top) + image.height + 4), caption, "black", ImageFont.load_default(15))
+    return out
+
+
+def gallery() -> Image.Image:
+    """What the README opens with: photo, style and result in each column."""
+    pairs = [("chelsea", "night"), ("coffee", "glass"), ("astronaut", "mosaic"), ("rocket", "woodcut")]
+    results = [painted(*pair, size=512) for pair in pairs]
+    cells = [("", photo(name, 300)) for name, _ in pairs]
+    cells += [("", style(name, 300)) for _, name in pairs]
+    cells += [("", result) for result in results]
+    # One height a row, cut from the middle, so that the columns read as columns.
+    height = min(round(image.height * 300 / image.width) for _, image in cells)
+    return sheet([(caption, cut(at_width(image, 300), height)) for caption, image in cells], 4, 300)
+
+
+def cut(image: Image.Image, height: int) -> Image.Image:
+    top = (image.height - height) // 2
+    return image.crop((0, top, image.width, top + height))
+
+
+def losses() -> Image.Image:
+    """Every content loss and every style loss on the same pair."""
+    cells = [("the photo", photo("chelsea", 320)), ("the style", style("night", 320))]
+    for loss in ("gram", "mean_std", "ssim", "mse"):
+        cells.append((f"--style-loss {loss}", painted("chelsea", "night", **SMALL, style_loss=loss)))
+    for loss in ("mse", "ssim"):
+        run = {"content_loss": loss, "content_weight": 40, **SMALL}
+        cells.append((f"--content-loss {loss}, weight 40", painted("chelsea", "night", **run)))
+    return sheet(cells, 4, 300)
+
+
+def options() -> Image.Image:
+    """What the main options do, each against the same default."""
+    changes: dict[str, dict[str, Any]] = {
+        "default": {},
+        "--style-weight 10": {"style_weight": 10},
+        "--style-weight 1000": {"style_weight": 1000},
+        "--style-scale 0.5": {"style_scale": 0.5},
+        "--style-scale 2": {"style_scale": 2},
+        "--content-layers block2_conv2": {"content_layers": "block2_conv2"},
+        "--style-layers block1_conv1,block2_conv1": {"style_layers": "block1_conv1,block2_conv1"},
+        "--init random": {"init": "random"},
+        "--tv-weight 500": {"tv_weight": 500},
+        "--keep-colour": {"keep_colour": True},
+        "--match-colour": {"match_colour": True},
+        "--iterations 20": {"iterations": 20},
+    }
+    return sheet([(name, painted("coffee", "night", **SMALL | fields)) for name, fields in changes.items()], 4, 300)
+
+
+PICTURES: dict[str, Callable[[], Image.Image]] = {"gallery": gallery, "losses": losses, "options": options}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"which to paint (all): {', '.join(PICTURES)}")
+    for chosen in parser.parse_args().names or PICTURES:
+        PICTURES[chosen]().save(HERE / "images" / f"{chosen}.jpg", quality=88, optimize=True)
+        print(HERE / "images" / f"{chosen}.jpg")

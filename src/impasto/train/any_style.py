@@ -1,0 +1,290 @@
+"""Trains the network of `impasto.nets.any_style`: `Training` holds all that changes from step to step.
+
+A training is told by its `Settings` and its step: whatever is drawn for a step comes from both alone. It can be killed
+at any time and goes on from its last checkpoint to the same bits. Under `torchrun` every process takes a share of each
+step's groups, and gradients are averaged.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from impasto.nets.any_style import AnyStyle, Shape, content_weight, stylize_fast
+from impasto.nets.cnn import Cnn
+from impasto.nets.passes import ExplicitPass
+from impasto.picture import Picture
+from impasto.train import checkpoint
+from impasto.train.data import Folder, Source, read_uint8
+from impasto.train.objective import CONTENT_LAYER, STYLE_LAYERS, Objective
+
+SAMPLES_A_GROUP = 4
+SHEET_STRENGTHS = (0.4, 0.7, 1.0)
+COLUMNS = ["step", "size", "rate", "seconds", "content", "style", *STYLE_LAYERS, "skipped"]
+HELD_OUT_COLUMNS = ["step", "strength", "content", "style", *STYLE_LAYERS]
+
+
+class Settings(BaseModel):
+    """What a training does; kept in its checkpoints."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(20_000, ge=1, description="Steps in all; the learning rate falls over the last of them.")
+    sizes: tuple[int, ...] = Field(
+        (128, 192, 256), description="Sides of the crops in px, one after the other for an equal share of the steps."
+    )
+    groups: int = Field(2, ge=1, description="Groups of four samples a step; more is steadier and slower.")
+    learning_rate: float = Field(1e-3, gt=0, description="Of AdamW, between warming up and falling off.")
+    warm_up: int = Field(200, ge=0, description="Steps over which the learning rate rises from 0.")
+    fall: float = Field(0.3, ge=0, le=1, description="Share of the steps, the last, over which it falls to 0.")
+    weight_decay: float = Field(1e-4, ge=0, description="Of AdamW; more keeps the weights smaller.")
+    average: float = Field(0.999, ge=0, lt=1, description="Of the moving average of the weights, which is what ships.")
+    hard: float = Field(1.0, gt=0, description="Relative Gram distance beyond which a style counts by its root.")
+    tv_weight: float = Field(1.0, ge=0, description="Total variation: more gives smoother pictures.")
+    seed: int = Field(0, ge=0, description="Of all that is drawn.")
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate: linear rise, constant, half a cosine down to 0."""
+        rise = min(1.0, (step + 1) / max(1, self.warm_up))
+        falling = (step - self.steps * (1 - self.fall)) / max(1e-9, self.steps * self.fall)
+        return self.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, falling))))
+
+    def size_at(self, step: int) -> int:
+        return self.sizes[min(step * len(self.sizes) // self.steps, len(self.sizes) - 1)]
+
+
+class Training:
+    """The network, its moving average and AdamW's moments, at a step.
+
+    cnn: the network whose features are compared (VGG-16). dtype: of the arithmetic; parameters are float32.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: Source,
+        cnn: Cnn,
+        *,
+        shape: Shape | None = None,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.settings, self.source, self.device, self.dtype = settings, source, device, dtype
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.network = AnyStyle(shape).to(device)
+        self.average = AnyStyle(shape).to(device).requires_grad_(False)
+        self.average.load_state_dict(self.network.state_dict())
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), betas=(0.9, 0.99), weight_decay=settings.weight_decay, fused=True
+        )
+        loss_pass = ExplicitPass(cnn, [*STYLE_LAYERS, CONTENT_LAYER], dtype=dtype, device=device)
+        self.objective = Objective(loss_pass, settings.hard, settings.tv_weight)
+        self.step = 0
+        self.rank, self.processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+    def start_from(self, network: AnyStyle) -> None:
+        """Begin with another network's weights, where names and shapes agree; the rest begins at random."""
+        own, given = self.network.state_dict(), network.state_dict()
+        fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
+        for target in (self.network, self.average):
+            target.load_state_dict(fitting, strict=False)
+
+    def run_step(self) -> dict[str, float]:
+        """One step; returns its distances, meaned over all samples of all processes."""
+        settings, step = self.settings, self.step
+        share = settings.groups // self.processes
+        groups = range(self.rank * share, (self.rank + 1) * share)
+        batch = self.source.batch(step, settings.size_at(step), groups)
+        photos, styles, mix, strength = (
+            t.to(self.device) for t in (batch.photos, batch.styles, batch.mix, batch.strength)
+        )
+        targets = self.objective.targets(photos, styles, batch.photo_of, mix, content_weight(strength))
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            codes = mix @ self.network.encode(styles)
+            pictures = self.network(photos[batch.photo_of], codes, strength)
+        gradient, distances = self.objective(pictures.detach(), targets)
+        self.optimizer.zero_grad()
+        pictures.backward(gradient)
+        self.average_gradients()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.param_groups[0]["lr"] = settings.rate_at(step)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(settings.average, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
+        return self.meaned(distances)
+
+    def average_gradients(self) -> None:
+        if self.processes > 1:
+            gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            dist.all_reduce(flat)
+            means = (flat / self.processes).split([gradient.numel() for gradient in gradients])
+            for gradient, mean in zip(gradients, means, strict=True):
+                gradient.copy_(mean.view_as(gradient))
+
+    def meaned(self, distances: dict[str, Float[Tensor, " n"]]) -> dict[str, float]:
+        names = ["content", *STYLE_LAYERS]
+        means = torch.stack([distances[name].mean() for name in names])
+        if self.processes > 1:
+            dist.all_reduce(means)
+        return with_style(dict(zip(names, (means / self.processes).tolist(), strict=True)))
+
+    def save(self, file: Path) -> None:
+        """Everything needed to go on to the same bits."""
+        tensors = checkpoint.with_prefix("network", self.network.state_dict())
+        tensors |= checkpoint.with_prefix("average", self.average.state_dict())
+        for name, moments in self.moments().items():
+            tensors |= checkpoint.with_prefix(name, moments)
+        checkpoint.save_checkpoint(file, tensors, {"step": self.step, "settings": self.settings.model_dump()})
+
+    def load(self, file: Path) -> None:
+        """Go on from a checkpoint; its step and tensors are taken, settings are this training's own."""
+        tensors, facts = checkpoint.load_checkpoint(file)
+        self.step = int(facts["step"])
+        checkpoint.set_tensors(self.network.state_dict(), checkpoint.without_prefix("network", tensors))
+        checkpoint.set_tensors(self.average.state_dict(), checkpoint.without_prefix("average", tensors))
+        for name, moments in self.moments().items():
+            checkpoint.set_tensors(moments, checkpoint.without_prefix(name, tensors))
+        for state in self.optimizer.state.values():
+            state["step"].fill_(self.step)
+
+    def moments(self) -> dict[str, dict[str, Tensor]]:
+        """AdamW's own tensors by parameter name, made with zeros where it has taken no step yet."""
+        names = {parameter: name for name, parameter in self.network.named_parameters()}
+        for parameter in names:
+            if not self.optimizer.state[parameter]:
+                self.optimizer.state[parameter] = {
+                    "step": torch.zeros((), device=self.device),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+        return {
+            kind: {name: self.optimizer.state[parameter][kind] for parameter, name in names.items()}
+            for kind in ("exp_avg", "exp_avg_sq")
+        }
+
+
+def with_style(distances: dict[str, float]) -> dict[str, float]:
+    """The distances with `style`, the mean of the style layers'."""
+    return {**distances, "style": sum(distances[name] for name in STYLE_LAYERS) / len(STYLE_LAYERS)}
+
+
+class HeldOut:
+    """Fixed pairs that are never trained on: their figures and a contact sheet to look at."""
+
+    def __init__(self, source: Source, pairs: int = 8, size: int = 256) -> None:
+        photos, styles = (
+            [centre(file, size) for file in folder.held_out[:pairs]] for folder in (source.photos, source.styles)
+        )
+        self.pairs = list(zip(photos, styles, strict=False))
+
+    def look(self, training: Training, file: Path) -> list[dict[str, float]]:
+        """Write the sheet, one row a pair: photo, style, and the picture at each strength; returns the figures."""
+        network, rows, found = training.average, [], []
+        for photo, style in self.pairs:
+            photo, style = photo.to(training.device), style.to(training.device)
+            code = network.encode(style)
+            pictures = [stylize_fast(network, photo, code, strength) for strength in SHEET_STRENGTHS]
+            rows.append(torch.cat([photo, style, *pictures], 3))
+            count = len(pictures)
+            targets = training.objective.targets(
+                photo, style, [0] * count, photo.new_ones(count, 1), photo.new_ones(count)
+            )
+            found.append(training.objective(torch.cat(pictures), targets)[1])
+        if rows:
+            Picture.from_any(torch.cat(rows, 2)[0].cpu()).save(file)
+        return [
+            {"strength": strength}
+            | with_style({name: sum(float(pair[name][at]) for pair in found) / len(found) for name in found[0]})
+            for at, strength in enumerate(SHEET_STRENGTHS)
+            if found
+        ]
+
+
+def centre(file: Path, size: int) -> Float[Tensor, "1 3 size size"]:
+    """The middle of a picture whose shortest side is brought to `size`."""
+    picture = read_uint8(file, size)
+    top, left = ((side - size) // 2 for side in picture.shape[1:])
+    return picture[None, :, max(0, top) :, max(0, left) :][..., :size, :size].float() / 255
+
+
+def train(
+    training: Training,
+    folder: Path,
+    *,
+    sheet_every: int = 500,
+    checkpoint_every_s: float = 300,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Step until the settings' last step, or until `stop()`; logs, sheets and checkpoints go to `folder`.
+
+    `training.safetensors` is the checkpoint, `network.safetensors` the moving average in half precision, `log.csv` a
+    line every 20 steps, `held_out.csv` and `sheet-STEP.png` the held-out pairs every `sheet_every` steps.
+    """
+    main_process = training.rank == 0
+    folder.mkdir(parents=True, exist_ok=True)
+    held_out = HeldOut(training.source)
+    lines: list[dict[str, float]] = []
+    began = saved = time.monotonic()
+
+    def save() -> None:
+        if main_process:
+            training.save(folder / "training.safetensors")
+            training.average.save(folder / "network.safetensors")
+
+    while training.step < training.settings.steps and not stop():
+        lines.append(training.run_step())
+        step = training.step
+        if main_process and len(lines) == 20:
+            append(folder / "log.csv", COLUMNS, facts_of(training, time.monotonic() - began) | mean_of(lines))
+        if len(lines) == 20:
+            lines.clear()
+        if main_process and step % sheet_every == 0:
+            for row in held_out.look(training, folder / f"sheet-{step:06}.png"):
+                append(folder / "held_out.csv", HELD_OUT_COLUMNS, {"step": step} | row)
+        if time.monotonic() - saved >= checkpoint_every_s:
+            save()
+            saved = time.monotonic()
+    save()
+
+
+def facts_of(training: Training, seconds: float) -> dict[str, float]:
+    last = training.step - 1
+    settings, source = training.settings, training.source
+    return {
+        "step": training.step,
+        "size": settings.size_at(last),
+        "rate": settings.rate_at(last),
+        "seconds": round(seconds, 1),
+        "skipped": len(source.photos.skipped) + len(source.styles.skipped),
+    }
+
+
+def mean_of(lines: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(line[name] for line in lines) / len(lines) for name in lines[0]}
+
+
+def append(file: Path, columns: list[str], row: dict[str, float]) -> None:
+    """A line of a CSV file, under a header if it is the first."""
+    new = not file.exists()
+    with file.open("a", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, columns)
+        if new:
+            writer.writeheader()
+        writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
+
+
+def folders(content: Path, style: Path, seed: int) -> Source:
+    """The two folders of a training, every 100th photo and every 40th style held out of it."""
+    return Source(Folder(content, held_out=100), Folder(style, held_out=40), seed)

@@ -1,0 +1,117 @@
+"""What a feed-forward network is trained to: the style's Gram matrices, the photo's features, few rough edges.
+
+The same distances as `impasto.losses` and the `classic` objective, for batches in which every sample has its own
+weights, with gradients by hand, since this runs in every training step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto.nets.passes import ExplicitPass
+
+STYLE_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
+CONTENT_LAYER = "block4_conv1"
+
+
+def grams(features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c c"]:
+    """F Fᵀ / (h·w) of each picture, in float32."""
+    rows = rows_of(features)
+    return torch.bmm(rows.mT, rows).float() / rows.shape[1]
+
+
+def rows_of(features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n places c"]:
+    """A view, not a copy, of channels_last memory."""
+    return features.permute(0, 2, 3, 1).reshape(features.shape[0], -1, features.shape[1])
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What each sample should come to: Gram matrices by layer, features at the content layer, and their weight."""
+
+    grams: dict[str, Float[Tensor, "n c c"]]
+    content: Float[Tensor, "n c h w"]
+    content_weight: Float[Tensor, " n"]
+
+
+@dataclass
+class Objective:
+    """style + content_weight · content + tv_weight · total variation, meaned over the samples.
+
+    hard: a relative Gram distance beyond this counts by its square root, so that styles which no feed-forward network
+        reaches do not rule the rest; larger gives hard styles more say.
+    tv_weight: larger gives smoother pictures.
+    """
+
+    network: ExplicitPass
+    hard: float = 1.0
+    tv_weight: float = 1.0
+
+    def targets(
+        self,
+        photos: Float[Tensor, "m 3 h w"],
+        styles: Float[Tensor, "m 3 h w"],
+        photo_of: list[int],
+        mix: Float[Tensor, "n m"],
+        content_weight: Float[Tensor, " n"],
+    ) -> Targets:
+        """photo_of: the photo of each sample; mix: the shares of the styles in each sample's Gram matrices."""
+        found = self.network.forward(styles, keep=False).features
+        wanted = {name: torch.einsum("nm,mij->nij", mix, grams(found[name])) for name in STYLE_LAYERS}
+        content = self.network.forward(photos, keep=False).features[CONTENT_LAYER]
+        return Targets(wanted, content[photo_of], content_weight)
+
+    def __call__(
+        self, pictures: Float[Tensor, "n 3 h w"], targets: Targets
+    ) -> tuple[Float[Tensor, "n 3 h w"], dict[str, Float[Tensor, " n"]]]:
+        """The gradient of the objective, and each sample's relative distances by name."""
+        told: dict[str, Tensor] = {}
+
+        def gradient_at(name: str, features: Tensor) -> Tensor:
+            gradient, told[name] = self.style_gradient(features, targets.grams[name])
+            if name == CONTENT_LAYER:
+                own, told["content"] = content_gradient(features, targets.content, targets.content_weight)
+                gradient = gradient + own
+            return gradient
+
+        gradient = self.network.forward(pictures).backward(gradient_at)
+        gradient += self.tv_weight * variation_gradient(pictures)
+        return gradient, told
+
+    def style_gradient(
+        self, features: Float[Tensor, "n c h w"], wanted: Float[Tensor, "n c c"]
+    ) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, " n"]]:
+        difference = grams(features) - wanted
+        size = wanted.square().sum((1, 2)).clamp(min=1e-12)
+        distance = difference.square().sum((1, 2)) / size
+        # d sqrt(hard · d) = sqrt(hard / d) / 2; the doubled root joins on smoothly at `hard`.
+        slope = (self.hard / distance.clamp(min=self.hard)).sqrt()
+        count = features.shape[2] * features.shape[3]
+        factor = 4 * slope / (size * count * len(features) * len(STYLE_LAYERS))
+        rows = torch.bmm(rows_of(features), (difference * factor[:, None, None]).to(features.dtype))
+        return rows.view(len(features), *features.shape[2:], -1).permute(0, 3, 1, 2), distance
+
+
+def content_gradient(
+    features: Float[Tensor, "n c h w"], wanted: Float[Tensor, "n c h w"], weight: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, " n"]]:
+    difference = features - wanted
+    size = wanted.float().square().sum((1, 2, 3)).clamp(min=1e-12)
+    distance = difference.float().square().sum((1, 2, 3)) / size
+    factor = (2 * weight / (size * len(features))).to(features.dtype)
+    return difference * factor[:, None, None, None], distance
+
+
+def variation_gradient(pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+    """Of the mean squared difference between neighbours, down plus across."""
+    gradient = torch.zeros_like(pictures)
+    for axis in (2, 3):
+        step = pictures.diff(dim=axis) * (2 / pictures.numel())
+        length = step.shape[axis]
+        gradient.narrow(axis, 1, length).add_(step)
+        gradient.narrow(axis, 0, length).sub_(step)
+    return gradient

@@ -1,0 +1,56 @@
+"""What the documentation names is there: options, commands, layers, files; and its Python runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from impasto import losses
+from impasto.cli.main import COMMANDS, command
+from impasto.nets.sources import SOURCES
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / name for name in ("README.md", "README.zh.md", "docs/losses.md", "docs/networks.md", "CONTRIBUTING.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_files_and_links_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    known = {flag for parameter in command(None).params for flag in parameter.opts}
+    known |= {"--help", "--index-url"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES[:2], ids=lambda page: page.name)
+def test_readmes_name_every_command_loss_and_source(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    group = command("weights")
+    assert isinstance(group, click.Group)
+    assert all(f"impasto {name}" in text for name in COMMANDS)
+    assert all(name in text for name in group.commands)
+    assert all(f"`{name}`" in text for name in SOURCES)
+    assert "make demo" in text
+    assert "make test" in text
+
+
+def test_every_loss_is_explained() -> None:
+    text = (ROOT / "docs" / "losses.md").read_text()
+    for kind in ("content", "style"):
+        section = text.partition(f"`--{kind}-loss`")[2].partition("##")[0]
+        assert all(f"`{name}`" in section for name in losses.LOSSES[kind])
+
+
+@pytest.mark.parametrize("page", PAGES[:2], ids=lambda page: page.name)
+def test_the_network_of_the_readme_is_built(page: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(files)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    code = next(block for block in blocks if "conv(128, 5" in block)
+    code = code.replace("photo.jpg", "photo.png").replace("style.jpg", "style.png").replace("seed=1)", "seed=1)", 1)
+    code = code.replace('"block2_conv1": 2})', '"block2_conv1": 2}, num_iterations=2)')
+    exec(compile(code, str(page), "exec"), {})  # noqa: S102 - our own documentation
+    assert (files / "net.safetensors").stat().st_size > 1e6 / 2
