@@ -1,4 +1,4 @@
-"""Which optimizer, and whether a pyramid, is the default at 512 px: the objective after 100 iterations, by the judge.
+"""Which optimizer, and whether a pyramid, is the default at 512 px: the objective after 60 iterations, by the judge.
 
     python -m benchmarks.optimizers
 """
@@ -13,7 +13,7 @@ import impasto
 from benchmarks.data import eval_pairs
 from benchmarks.judge import Judge, as_saved, read
 
-SIZE, ITERATIONS, PAIRS = 512, 100, 3
+SIZE, ITERATIONS, PAIRS = 512, 60, 2
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
     "lbfgs, pyramid from 256": {"pyramid_from": 256},

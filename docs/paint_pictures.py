@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 PHOTOS = Path(skimage.__file__).parent / "data"
 STYLES = HERE.parent / "examples" / "styles"
 CAPTION_PX = 26
-SMALL: dict[str, Any] = {"size": 320, "iterations": 120}
+SMALL: dict[str, Any] = {"size": 320, "iterations": 80}
 
 
 @cache

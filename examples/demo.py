@@ -1,4 +1,4 @@
-"""`make demo`: paint a real photo (public domain, from the scikit-image package) in one of the styles beside this file."""
+"""`make demo`: paint a real photo, public domain, from the scikit-image package, in one of the styles beside this."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import skimage
 from impasto.cli.main import main
 
 PHOTO = Path(skimage.__file__).parent / "data" / "chelsea.png"
-STYLE = Path(__file__).parent / "styles" / "flow.jpg"
+STYLE = Path(__file__).parent / "styles" / "night.jpg"
 
 if __name__ == "__main__":
     Path("out").mkdir(exist_ok=True)

@@ -1,0 +1,1 @@
+"""The painters: one module per style, each with `ASPECT` and `paint(shape, rng)`."""
