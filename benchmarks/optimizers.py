@@ -1,6 +1,6 @@
 """Which optimizer, and whether a pyramid, is the default at 512 px: the objective after 60 iterations, by the judge.
 
-    python -m benchmarks.optimizers
+python -m benchmarks.optimizers
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def main() -> int:
                 result = session.stylize(photo, style, size=SIZE, iterations=ITERATIONS, **fields)
                 found.append(judge.objective(as_saved(result.picture.pixels), read(photo, SIZE), read(style, SIZE)))
             means[name] = statistics.mean(found)
-            print(f"{name:26} " + " ".join(f"{value:18.2f}" for value in found) + f"  mean {means[name]:.2f}", flush=True)
+            figures = " ".join(f"{value:18.2f}" for value in found)
+            print(f"{name:26} {figures}  mean {means[name]:.2f}", flush=True)
     best = min(means, key=lambda name: means[name])
     # Two settings within a twentieth of each other are one to this few pairs.
     met = means["default"] <= 1.05 * means[best]

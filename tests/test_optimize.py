@@ -86,6 +86,13 @@ def test_history_names_every_loss_by_kind_and_layer(stylise: Callable[..., Resul
     assert entry.total == pytest.approx(entry.content + entry.style + 3 * entry.losses["tv"], rel=1e-5)
 
 
+def test_both_names_of_a_layer_mean_the_same(stylise: Callable[..., Result]) -> None:
+    keras = stylise(content_layers="block2_conv2", style_layers="block1_conv1=2,block3_conv1")
+    other = stylise(content_layers="relu2_2", style_layers="relu1_1,block1_conv1,conv3_1")
+    assert np.array_equal(keras.picture.pixels, other.picture.pixels)
+    assert list(other.history[0].losses) == list(keras.history[0].losses)
+
+
 def test_the_best_picture_is_returned_not_the_last(stylise: Callable[..., Result], small_cnn: Cnn) -> None:
     result = stylise(optimizer="adam", learning_rate=0.4, iterations=8)
     totals = [entry.total for entry in result.history]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -148,8 +148,8 @@ def prepare_run(
     device = choose_device(job.device)
     sources = read_sources(job, photo, styles, device)
     loaded = load_network(job, network)
-    task = make_task(job, sources)
-    check_layers(loaded, task)
+    task = make_task(job, sources, loaded)
+    check_sizes(loaded, task)
     return Prepared(job, sources, task, prepare_network(loaded, job, task.aim.layers, device))
 
 
@@ -206,11 +206,12 @@ def load_network(job: StyleJob, network: Cnn | nn.Module | None) -> Network:
     return network if isinstance(network, Cnn) else ModuleNet(network)
 
 
-def make_task(job: StyleJob, sources: Sources) -> Task:
-    """The job in the engine's terms."""
+def make_task(job: StyleJob, sources: Sources, network: Network) -> Task:
+    """The job in the engine's terms; LayerError for layers that the network does not have."""
     shares = tuple(style.weight for style in job.styles) or (1.0,) * len(sources.styles)
+    content_layers, style_layers = (proper_names(names, network) for names in (job.content_layers, job.style_layers))
     aim = Aim(
-        job.content_loss, job.style_loss, job.content_layers, job.style_layers,
+        job.content_loss, job.style_loss, content_layers, style_layers,
         job.content_weight, job.style_weight, job.tv_weight, shares,
     )  # fmt: skip
     scales = plan_scales(*sources.size, job.pyramid_from, job.total_iterations)
@@ -232,10 +233,17 @@ def starting_picture(job: StyleJob, sources: Sources) -> Any:
     return lambda height, width: to_tensor(start.resized(height, width), sources.device).clone()
 
 
-def check_layers(network: Network, task: Task) -> None:
-    """LayerError before any work for layers that are not there or that a picture is too small for."""
-    for name in task.aim.layers:
-        network.layer(name)
+def proper_names(layers: Mapping[str, float], network: Network) -> dict[str, float]:
+    """Layers by the names that the network gives them, `relu4_2` as `block4_conv2`; one named twice counts twice."""
+    proper: dict[str, float] = {}
+    for name, weight in layers.items():
+        own = network.layer(name).name
+        proper[own] = proper.get(own, 0.0) + weight
+    return proper
+
+
+def check_sizes(network: Network, task: Task) -> None:
+    """LayerError, before any work, for pictures that are too small for a layer."""
     for scale in task.scales:
         network.check_size(scale.height, scale.width, task.aim.layers)
         for style in task.styles(scale.height, scale.width):

@@ -22,8 +22,8 @@ def list_() -> None:
     """Every known network's weights: whether they are here, their licence and what to cite."""
     for name, source in SOURCES.items():
         state = f"here: {store.path_of(name)}" if store.is_cached(name) else f"not here; impasto weights fetch {name}"
-        size = f"{source.download_mb} MB to fetch"
-        click.echo(f"{name}\n  {source.description}\n  {state} ({size})\n  licence: {source.licence}\n  cite: {source.citation}")
+        click.echo(f"{name}\n  {source.description}\n  {state} ({source.download_mb} MB to fetch)")
+        click.echo(f"  licence: {source.licence}\n  cite: {source.citation}")
 
 
 @weights.command()

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto import losses
+from impasto.engines.tiles import Tile, Tiling
 from impasto.losses import Kind
 from impasto.losses.base import Loss, Place, PlaceLoss, Stats
 from impasto.losses.total_variation import total_variation
@@ -34,18 +35,15 @@ class Term:
     constants: Stats = field(default_factory=dict)
     target: Tensor | None = None
 
-    def set_target(self, features: Float[Tensor, "c h w"]) -> None:
-        if isinstance(self.loss, PlaceLoss):
-            self.target, self.constants = features, self.loss.constants(features)
-        else:
-            self.constants = self.loss.stats(features)
-
-    def distance(self, features: Float[Tensor, "c h w"]) -> Float[Tensor, ""]:
+    def stats(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:
+        """Sums over the owned features; features cover `place.window`."""
         if isinstance(self.loss, PlaceLoss):
             assert self.target is not None
-            stats = self.loss.stats(features, self.target, self.constants, Place.all_of(features))
-            return self.loss.distance(stats, self.constants)
-        return self.loss.distance(self.loss.stats(features), self.constants)
+            return self.loss.stats(features, place.window.of(self.target), self.constants, place)
+        return self.loss.stats(place.owned.relative_to(place.window).of(features))
+
+    def distance(self, stats: Stats) -> Float[Tensor, ""]:
+        return self.loss.distance(stats, self.constants)
 
 
 @dataclass(frozen=True)
@@ -70,35 +68,52 @@ class Objective:
     weights mean the same at every size and for every network.
     """
 
-    def __init__(self, network: NetworkPass, terms: list[Term], tv_weight: float) -> None:
-        self.network, self.terms, self.tv_weight = network, terms, tv_weight
+    def __init__(self, network: NetworkPass, terms: list[Term], tv_weight: float, tiling: Tiling) -> None:
+        self.network, self.terms, self.tv_weight, self.tiling = network, terms, tv_weight, tiling
 
     def evaluate(self, picture: Float[Tensor, "1 3 h w"]) -> Evaluation:
-        values: dict[str, Tensor] = {}
-        sums = {"content": picture.new_zeros(()), "style": picture.new_zeros(())}
+        """Value and gradient, in two passes over the tiles: sums first, then each tile's share of the gradient.
 
-        def gradient_at(layer: str, features: Tensor) -> Tensor:
+        A single tile is run once, and its features and their sums are kept between the passes.
+        """
+        tiles = self.tiling.tiles()
+        sums: list[Stats] = []
+        runs = []
+        for tile in tiles:
+            run = TileRun(self, picture, tile, keep=len(tiles) == 1)
+            sums = [added(*pair) for pair in zip(sums, run.sums(), strict=True)] if sums else run.sums()
+            runs = [run] if len(tiles) == 1 else []
+        distances, slopes = self.judge(sums)
+        gradient = torch.zeros_like(picture)
+        for tile in tiles:
+            run = runs.pop() if runs else TileRun(self, picture, tile, keep=True)
+            tile.window.of(gradient[0]).add_(run.gradient(slopes)[0])
+        return self.evaluation(picture, distances, gradient)
+
+    def judge(self, sums: list[Stats]) -> tuple[list[Tensor], list[Stats]]:
+        """Each term's distance, and the slope of the weighted distance along each of its sums."""
+        distances, slopes = [], []
+        for term, stats in zip(self.terms, sums, strict=True):
             with torch.enable_grad():
-                # Without the batch dimension from the start: indexing a leaf costs a zero-filled copy on the way back.
-                leaf = features[0].detach().requires_grad_()
-                total = picture.new_zeros(())
-                for term in self.terms:
-                    if term.layer == layer:
-                        distance = term.distance(leaf)
-                        total = total + term.weight * distance
-                        known = values.get(term.name, picture.new_zeros(()))
-                        values[term.name] = known + term.share * distance.detach()
-                        sums[term.kind] = sums[term.kind] + term.weight * distance.detach()
-                (gradient,) = torch.autograd.grad(total, leaf)
-            return gradient[None]
+                leaves = {name: value.detach().requires_grad_() for name, value in stats.items()}
+                distance = term.distance(leaves)
+                found = torch.autograd.grad(term.weight * distance, list(leaves.values()), allow_unused=True)
+            distances.append(distance.detach())
+            known = [slope if slope is not None else torch.zeros(()) for slope in found]
+            slopes.append(dict(zip(leaves, known, strict=True)))
+        return distances, slopes
 
-        gradient = self.network.forward(picture).backward(gradient_at)
-        variation = self.add_variation(picture, gradient) if self.tv_weight else picture.new_zeros(())
-        content, style = float(sums["content"]), float(sums["style"])
-        found = {name: float(values[name]) for name in dict.fromkeys(term.name for term in self.terms)}
+    def evaluation(self, picture: Tensor, distances: list[Tensor], gradient: Tensor) -> Evaluation:
+        weighted = {"content": 0.0, "style": 0.0}
+        found: dict[str, float] = {}
+        for term, distance in zip(self.terms, distances, strict=True):
+            found[term.name] = found.get(term.name, 0.0) + term.share * float(distance)
+            weighted[term.kind] += term.weight * float(distance)
+        variation = 0.0
         if self.tv_weight:
-            found["tv"] = float(variation)
-        return Evaluation(content + style + self.tv_weight * float(variation), content, style, found, gradient)
+            variation = found["tv"] = float(self.add_variation(picture, gradient))
+        total = weighted["content"] + weighted["style"] + self.tv_weight * variation
+        return Evaluation(total, weighted["content"], weighted["style"], found, gradient)
 
     def add_variation(self, picture: Tensor, gradient: Tensor) -> Tensor:
         with torch.enable_grad():
@@ -106,6 +121,42 @@ class Objective:
             variation = total_variation(leaf)
             gradient += torch.autograd.grad(self.tv_weight * variation, leaf)[0]
         return variation.detach()
+
+
+class TileRun:
+    """One tile run forward: the sums of its owned features, and its window's share of the gradient."""
+
+    def __init__(self, objective: Objective, picture: Float[Tensor, "1 3 h w"], tile: Tile, *, keep: bool) -> None:
+        self.terms = objective.terms
+        window = tile.window.of(picture[0])[None]
+        self.run = objective.network.forward(window.contiguous(), keep=keep)
+        self.leaves: dict[str, Tensor] = {}
+        self.places: dict[str, Place] = {}
+        for name, features in self.run.features.items():
+            # Without the batch dimension from the start: indexing a leaf costs a zero-filled copy on the way back.
+            self.leaves[name] = features[0].detach().requires_grad_(keep)
+            self.places[name] = objective.tiling.place(tile, name, features[0])
+        with torch.set_grad_enabled(keep):
+            self.stats = [term.stats(self.leaves[term.layer], self.places[term.layer]) for term in self.terms]
+
+    def sums(self) -> list[Stats]:
+        return [{name: value.detach() for name, value in stats.items()} for stats in self.stats]
+
+    def gradient(self, slopes: list[Stats]) -> Float[Tensor, "1 3 h w"]:
+        """The window's gradient, given how the objective changes with each sum."""
+
+        def gradient_at(layer: str, features: Tensor) -> Tensor:
+            chosen = [i for i, term in enumerate(self.terms) if term.layer == layer]
+            outputs = [(value, slopes[i][name]) for i in chosen for name, value in self.stats[i].items()]
+            moving = [(value, slope) for value, slope in outputs if value.requires_grad]
+            (gradient,) = torch.autograd.grad([v for v, _ in moving], self.leaves.pop(layer), [s for _, s in moving])
+            return gradient[None]
+
+        return self.run.backward(gradient_at)
+
+
+def added(first: Stats, second: Stats) -> Stats:
+    return {name: first[name] + second[name] for name in first}
 
 
 @dataclass(frozen=True)
@@ -130,43 +181,84 @@ class Aim:
 
 
 def build_objective(
-    network: NetworkPass, aim: Aim, photo: Float[Tensor, "1 3 h w"], styles: list[Float[Tensor, "1 3 _ _"]]
+    network: NetworkPass,
+    aim: Aim,
+    photo: Float[Tensor, "1 3 h w"],
+    styles: list[Float[Tensor, "1 3 _ _"]],
+    tile_px: int | None = None,
 ) -> Objective:
     """The objective for a photo and its styles.
 
     A style loss that compares place by place is given the style pictures resized to the photo; the others read them
-    as they are.
+    as they are. tile_px: longest side of a tile's core; the result does not depend on it.
     """
     terms: list[Term] = []
     if aim.content_weight:
-        terms += terms_of("content", aim, network, [photo], (1.0,))
+        terms += terms_of("content", aim, network, [photo], (1.0,), tile_px)
     if aim.style_weight:
         if isinstance(losses.load("style", aim.style_loss), PlaceLoss):
             styles = [resized_to(style, photo) for style in styles]
-        terms += terms_of("style", aim, network, styles, aim.style_shares)
-    return Objective(network, terms, aim.tv_weight)
+        terms += terms_of("style", aim, network, styles, aim.style_shares, tile_px)
+    return Objective(network, terms, aim.tv_weight, tiling_of(network, photo, terms, tile_px))
 
 
 def terms_of(
-    kind: Kind, aim: Aim, network: NetworkPass, pictures: list[Tensor], shares: tuple[float, ...]
+    kind: Kind,
+    aim: Aim,
+    network: NetworkPass,
+    pictures: list[Tensor],
+    shares: tuple[float, ...],
+    tile_px: int | None,
 ) -> list[Term]:
     """The terms of one kind, with their targets taken from the pictures."""
-    loss = losses.load(kind, aim.content_loss if kind == "content" else aim.style_loss)
     loss_name = aim.content_loss if kind == "content" else aim.style_loss
     layers = aim.content_layers if kind == "content" else aim.style_layers
     weight = aim.content_weight if kind == "content" else aim.style_weight
-    terms = []
+    loss = losses.load(kind, loss_name)
+    terms: list[Term] = []
     for picture, share in zip(pictures, shares, strict=True):
-        features = network.forward(picture, keep=False).features if share else {}
-        for name, part in layers.items():
-            if part and share:
-                whole = weight * part / sum(layers.values())
-                term = Term(
-                    kind, f"{kind}_{loss_name}/{name}", name, loss, whole * share / sum(shares), share / sum(shares)
-                )
-                term.set_target(features[name][0])
-                terms.append(term)
+        part = share / sum(shares)
+        own = [
+            Term(kind, f"{kind}_{loss_name}/{name}", name, loss, weight * part * among / sum(layers.values()), part)
+            for name, among in layers.items()
+            if among and share
+        ]
+        set_targets(own, network, picture, tiling_of(network, picture, own, tile_px))
+        terms += own
     return terms
+
+
+def set_targets(terms: list[Term], network: NetworkPass, picture: Tensor, tiling: Tiling) -> None:
+    """Give every term what it compares with: the sums of a picture's features, or the features themselves."""
+    tiles = tiling.tiles() if terms else []
+    for tile in tiles:
+        run = network.forward(tile.window.of(picture[0])[None].contiguous(), keep=False)
+        for term in terms:
+            features = run.features[term.layer][0]
+            place = tiling.place(tile, term.layer, features)
+            owned = place.owned.relative_to(place.window).of(features)
+            if isinstance(term.loss, PlaceLoss):
+                if term.target is None:
+                    # Channels last, as the features come: so that comparing them reads both in one order.
+                    size = (place.whole.bottom, place.whole.right, features.shape[0])
+                    term.target = features.new_empty(size).permute(2, 0, 1)
+                place.owned.of(term.target).copy_(owned)
+            else:
+                stats = term.loss.stats(owned)
+                term.constants = added(term.constants, stats) if term.constants else stats
+    for term in terms:
+        if isinstance(term.loss, PlaceLoss):
+            assert term.target is not None
+            term.constants = term.loss.constants(term.target)
+
+
+def tiling_of(network: NetworkPass, picture: Tensor, terms: list[Term], tile_px: int | None) -> Tiling:
+    """How a picture is cut for the layers and losses of some terms."""
+    margins = {term.layer: 0 for term in terms}
+    for term in terms:
+        halo = term.loss.halo if isinstance(term.loss, PlaceLoss) else 0
+        margins[term.layer] = max(margins[term.layer], halo)
+    return Tiling(picture.shape[2], picture.shape[3], network.infos, margins, tile_px)
 
 
 def resized_to(picture: Tensor, like: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The contract of a loss: statistics that add up over disjoint regions, and a distance that reads their sum.
 
 This alone makes one loss work on a whole picture, on tiles in bounded memory, or spread over machines: add `stats`
-over the regions, then take `distance` once. All statistics are float32 whatever the features' type.
+over the regions, then take `distance` once. All statistics are float32 at least, whatever the features' type.
 """
 
 from __future__ import annotations

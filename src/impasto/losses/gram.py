@@ -25,7 +25,7 @@ class GramSum(torch.autograd.Function):
         (features,) = ctx.saved_tensors
         both = (gradients[0] + gradients[0].T).to(features.dtype)
         rows = pixels_by_channels(features) @ both
-        return rows.view(*features.shape[1:], -1).permute(2, 0, 1)
+        return rows.view(*features.shape[1:], features.shape[0]).permute(2, 0, 1)
 
 
 def pixels_by_channels(features: Float[Tensor, "c h w"]) -> Float[Tensor, "n c"]:

@@ -17,8 +17,11 @@ class MeanStd(StatisticLoss):
 
     def stats(self, features: Float[Tensor, "c h w"]) -> Stats:
         values = features.float()
-        count = values.new_tensor(values.shape[1] * values.shape[2])
-        return {"sum": values.sum((1, 2)), "squares": values.square().sum((1, 2)), "count": count}
+        # A variance is a small difference of large sums: in float64, where the device has it, tiles add up exactly.
+        wide = torch.float32 if values.device.type == "mps" else torch.float64
+        count = torch.tensor(values.shape[1] * values.shape[2], dtype=wide, device=values.device)
+        squares = values.square().sum((1, 2), dtype=wide)
+        return {"sum": values.sum((1, 2), dtype=wide), "squares": squares, "count": count}
 
     def distance(self, stats: Stats, target: Stats) -> Float[Tensor, ""]:
         wanted_mean, wanted_variance = moments(target)

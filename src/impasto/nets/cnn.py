@@ -26,6 +26,7 @@ from impasto.nets.layers import (
     Preprocess,
     Row,
     describe,
+    pad_of,
     table_from_json,
     table_to_json,
 )
@@ -169,10 +170,6 @@ class Cnn:
                 raise UserError(f"{name} in {file} is {found}, this network needs {wanted}.")
         self.parameters = {name: tensors[name].float() for name in self.parameters}
         return self
-
-
-def pad_of(row: Conv) -> int:
-    return row.kernel // 2 if row.padding == "same" else 0
 
 
 def build_cnn(

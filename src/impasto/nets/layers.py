@@ -148,7 +148,8 @@ class LayerInfo:
 
     output_shape: (channels, h, w), or (units,), for the network's `input_shape`.
     stride: picture pixels between neighbouring features. receptive_field: picture pixels that one feature sees,
-    on a side; 0 for the layers from `flatten` on, which see the whole picture.
+    on a side; 0 for the layers from `flatten` on, which see the whole picture. lead: how many of them lie before
+    the pixel at the feature's own place, its row or column times the stride; the others lie behind.
     """
 
     name: str
@@ -156,6 +157,7 @@ class LayerInfo:
     output_shape: tuple[int, ...]
     stride: int
     receptive_field: int
+    lead: int
 
     @property
     def channels(self) -> int:
@@ -183,12 +185,16 @@ def named(table: Iterable[Row]) -> Iterator[tuple[str, Row]]:
         yield row.name or name, row
 
 
+def pad_of(row: Conv) -> int:
+    """Zeros that a convolution puts on each side."""
+    return row.kernel // 2 if row.padding == "same" else 0
+
+
 def out_size(size: int, row: Row) -> int:
     """Length of a side after `row`."""
     match row:
         case Conv():
-            padded = size + (row.kernel - 1 if row.padding == "same" else 0)
-            return (padded - row.kernel) // row.stride + 1
+            return (size + 2 * pad_of(row) - row.kernel) // row.stride + 1
         case Pool():
             return size // row.size
         case _:
@@ -199,11 +205,12 @@ def describe(table: Sequence[Row], input_shape: tuple[int, int, int]) -> list[La
     """Shape, stride and receptive field of every layer; LayerError where the rows do not fit together."""
     check_table(table, input_shape)
     shape: tuple[int, ...] = tuple(input_shape)
-    stride, field, infos = 1, 1, []
+    stride, field, lead, infos = 1, 1, 0, []
     for name, row in named(table):
         match row:
             case Conv(filters=filters, kernel=kernel):
-                field += (kernel - 1) * stride if field else 0
+                field += (kernel - 1) * stride
+                lead += pad_of(row) * stride
                 stride *= row.stride
                 shape = (filters, out_size(shape[1], row), out_size(shape[2], row))
             case Pool():
@@ -219,7 +226,7 @@ def describe(table: Sequence[Row], input_shape: tuple[int, int, int]) -> list[La
                 f"Nothing is left of a {input_shape[1]}x{input_shape[2]} picture at layer {name}: "
                 "use a larger input_shape or fewer poolings."
             )
-        infos.append(LayerInfo(name, row, shape, stride, field))
+        infos.append(LayerInfo(name, row, shape, stride, field, lead))
     return infos
 
 
@@ -245,7 +252,7 @@ def check_table(table: Sequence[object], input_shape: tuple[int, int, int]) -> N
         sizes = [getattr(row, field, 1) for field in ("filters", "kernel", "stride", "size", "units")]
         if any(not isinstance(size, int) or size < 1 for size in sizes):
             raise LayerError(f"Row {position + 1}, {row!r}: sizes and counts must be whole numbers from 1 up.")
-    names = [name for name, _ in named(table)]
+    names = [name for name, _ in named([row for row in table if isinstance(row, Row)])]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise LayerError(f"Two layers are called {doubled[0]}: give one of them another name.")

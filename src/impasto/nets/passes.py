@@ -7,7 +7,7 @@ place, only the layers up to the deepest one needed are run, and the gradient is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto.nets.cnn import Cnn, pad_of
-from impasto.nets.layers import Conv, Dense, Pool
+from impasto.nets.cnn import Cnn
+from impasto.nets.layers import Conv, Dense, LayerInfo, Pool, pad_of
 from impasto.nets.module import ModuleNet
 
 aten = torch.ops.aten
@@ -40,9 +40,13 @@ class Run(Protocol):
 
 @runtime_checkable
 class NetworkPass(Protocol):
-    """A network made ready to run for a fixed set of layers."""
+    """A network made ready to run for a fixed set of layers.
+
+    infos: the layers up to the deepest of them, where the network's table tells; a picture can then be cut into tiles.
+    """
 
     layers: list[str]
+    infos: Sequence[LayerInfo]
 
     def forward(self, picture: Float[Tensor, "1 3 h w"], *, keep: bool = True) -> Run:
         """Run a picture (RGB, 0..1). keep: hold what `backward` needs."""
@@ -55,7 +59,7 @@ class ExplicitPass:
     def __init__(self, cnn: Cnn, layers: Iterable[str], *, dtype: torch.dtype, device: torch.device) -> None:
         self.cnn, self.dtype, self.device = cnn, dtype, device
         self.layers = sorted({cnn.layer(name).name for name in layers}, key=cnn.position)
-        self.infos = cnn.layers[: cnn.position(self.layers[-1]) + 1] if self.layers else []
+        self.infos: Sequence[LayerInfo] = cnn.layers[: cnn.position(self.layers[-1]) + 1] if self.layers else []
         self.weights = {info.name: self._prepared(info.name) for info in self.infos}
 
     def _prepared(self, name: str) -> tuple[Tensor, Tensor] | None:
@@ -202,6 +206,7 @@ class AutogradPass:
     def __init__(self, network: Cnn | ModuleNet, layers: Iterable[str], *, device: torch.device) -> None:
         self.network, self.device = network, device
         self.layers = list(dict.fromkeys(network.layer(name).name for name in layers))
+        self.infos: Sequence[LayerInfo] = ()
 
     def forward(self, picture: Float[Tensor, "1 3 h w"], *, keep: bool = True) -> AutogradRun:
         with torch.set_grad_enabled(keep):

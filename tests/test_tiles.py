@@ -1,0 +1,90 @@
+"""Tiles: every feature once, and the same value and gradient as the whole picture's, for every loss."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from impasto import losses
+from impasto.engines.objective import Aim, build_objective
+from impasto.engines.tiles import Tiling
+from impasto.errors import LayerError
+from impasto.nets.cnn import Cnn, build_cnn
+from impasto.nets.layers import avg_pool, conv, describe, max_pool
+from impasto.nets.passes import ExplicitPass
+from support import SMALL_TABLE
+
+CPU = torch.device("cpu")
+NETWORKS = {
+    "small": SMALL_TABLE,
+    "deep": [conv(6), max_pool(2), conv(6), max_pool(2), conv(6), max_pool(2), conv(6)],
+    "odd": [conv(5, 5), max_pool(3), conv(6, 3, "tanh"), avg_pool(2), conv(6, 3, padding="valid")],
+    "strided": [conv(5, 3, stride=2), conv(6, 3), max_pool(2), conv(6, 3, "sigmoid")],
+}
+
+
+def smooth(height: int, width: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, height // 5 + 2, width // 5 + 2, generator=generator)
+    return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
+
+
+@pytest.mark.parametrize("table", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("content", losses.LOSSES["content"])
+@pytest.mark.parametrize("style", losses.LOSSES["style"])
+def test_tiles_equal_the_whole(table: list, content: str, style: str) -> None:
+    cnn = build_cnn(table, input_shape=(3, 64, 64), seed=2)
+    names = [layer.name for layer in cnn.layers if "conv" in layer.name]
+    aim = Aim(content, style, {names[-1]: 1.0, names[1]: 0.5}, dict.fromkeys(names, 1.0), 5.0, 100.0, 2.0, (2.0, 1.0))
+    network = ExplicitPass(cnn, aim.layers, dtype=torch.float32, device=CPU)
+    photo, picture = smooth(101, 87, 1), smooth(101, 87, 2)
+    styles = [smooth(70, 93, 3), smooth(64, 64, 4)]
+    whole = build_objective(network, aim, photo, styles).evaluate(picture)
+    tiled = build_objective(network, aim, photo, styles, tile_px=36).evaluate(picture)
+    assert tiled.total == pytest.approx(whole.total, rel=1e-5)
+    assert dict(tiled.losses) == pytest.approx(dict(whole.losses), rel=1e-4)
+    assert float((tiled.gradient - whole.gradient).norm() / whole.gradient.norm()) <= 1e-5
+
+
+def test_tiles_equal_the_whole_on_vgg16(vgg16: Cnn) -> None:
+    style_layers = {f"block{block}_conv1": 1.0 for block in range(1, 6)}
+    aim = Aim("mse", "gram", {"block4_conv2": 1.0}, style_layers, 5.0, 100.0, 0.0, (1.0,))
+    network = ExplicitPass(vgg16, aim.layers, dtype=torch.float32, device=CPU)
+    photo, picture, style = smooth(197, 150, 1), smooth(197, 150, 2), smooth(160, 170, 3)
+    whole = build_objective(network, aim, photo, [style]).evaluate(picture)
+    tiled = build_objective(network, aim, photo, [style], tile_px=64).evaluate(picture)
+    assert tiled.total == pytest.approx(whole.total, rel=1e-5)
+    assert float((tiled.gradient - whole.gradient).norm() / whole.gradient.norm()) <= 1e-5
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.sampled_from(list(NETWORKS)), st.integers(40, 200), st.integers(40, 200), st.integers(1, 90))
+def test_every_feature_has_one_owner_and_all_that_it_sees(name: str, height: int, width: int, core_px: int) -> None:
+    try:
+        infos = describe(NETWORKS[name], (3, height, width))
+    except LayerError:
+        return
+    tiling = Tiling(height, width, infos, {info.name: 0 for info in infos}, core_px)
+    for info in infos:
+        owners = torch.zeros(info.output_shape[1:], dtype=torch.int)
+        for tile in tiling.tiles():
+            window = tile.window
+            shape = (window.bottom - window.top, window.right - window.left)
+            local = describe(NETWORKS[name], (3, *shape))[infos.index(info)].output_shape
+            owned = tiling.place(tile, info.name, torch.empty(local)).owned
+            owners[owned.top : owned.bottom, owned.left : owned.right] += 1
+            seen_from = owned.top * info.stride - info.lead
+            seen_to = (owned.bottom - 1) * info.stride - info.lead + info.receptive_field
+            if owned.bottom > owned.top:
+                assert window.top <= max(0, seen_from)
+                assert window.bottom >= min(height, seen_to)
+        assert (owners == 1).all()
+
+
+def test_the_halo_of_vgg16_is_that_of_its_receptive_field(vgg16: Cnn) -> None:
+    infos = vgg16.layers[: vgg16.position("block5_conv1") + 1]
+    before, behind = Tiling(512, 512, infos, {"block5_conv1": 0}, 256).halo_px
+    assert before == 64
+    assert 73 <= behind <= 96
