@@ -15,19 +15,20 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from impasto.errors import JobError
 from impasto.nets.any_style import AnyStyle, Shape, content_weight, stylize_fast
 from impasto.nets.cnn import Cnn
 from impasto.nets.passes import ExplicitPass
 from impasto.picture import Picture
 from impasto.train import checkpoint
-from impasto.train.data import Folder, Source, read_uint8
+from impasto.train.data import Folder, Source
 from impasto.train.objective import CONTENT_LAYER, STYLE_LAYERS, Objective
 
-SAMPLES_A_GROUP = 4
 SHEET_STRENGTHS = (0.4, 0.7, 1.0)
 COLUMNS = ["step", "size", "rate", "seconds", "content", "style", *STYLE_LAYERS, "skipped"]
 HELD_OUT_COLUMNS = ["step", "strength", "content", "style", *STYLE_LAYERS]
@@ -91,6 +92,10 @@ class Training:
         self.objective = Objective(loss_pass, settings.hard, settings.tv_weight)
         self.step = 0
         self.rank, self.processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        share, left_over = divmod(settings.groups, self.processes)
+        if left_over:
+            raise JobError(f"groups must be a multiple of the {self.processes} processes, not {settings.groups}.")
+        self.groups = range(self.rank * share, (self.rank + 1) * share)
 
     def start_from(self, network: AnyStyle) -> None:
         """Begin with another network's weights, where names and shapes agree; the rest begins at random."""
@@ -102,9 +107,7 @@ class Training:
     def run_step(self) -> dict[str, float]:
         """One step; returns its distances, meaned over all samples of all processes."""
         settings, step = self.settings, self.step
-        share = settings.groups // self.processes
-        groups = range(self.rank * share, (self.rank + 1) * share)
-        batch = self.source.batch(step, settings.size_at(step), groups)
+        batch = self.source.batch(step, settings.size_at(step), self.groups)
         photos, styles, mix, strength = (
             t.to(self.device) for t in (batch.photos, batch.styles, batch.mix, batch.strength)
         )
@@ -140,20 +143,30 @@ class Training:
             dist.all_reduce(means)
         return with_style(dict(zip(names, (means / self.processes).tolist(), strict=True)))
 
-    def save(self, file: Path) -> None:
-        """Everything needed to go on to the same bits."""
-        tensors = checkpoint.with_prefix("network", self.network.state_dict())
-        tensors |= checkpoint.with_prefix("average", self.average.state_dict())
+    def save(self, file: Path, *, compact: bool = False) -> None:
+        """Everything needed to go on to the same bits.
+
+        compact: for keeping, at 6 bytes a parameter instead of 16. The weights themselves are left out, so that a
+        training goes on from their moving average, and tensors are rounded to half precision.
+        """
+        tensors = checkpoint.with_prefix("average", self.average.state_dict())
         for name, moments in self.moments().items():
             tensors |= checkpoint.with_prefix(name, moments)
+        if compact:
+            # Squared gradients are too small for float16's exponents.
+            types = {"average": torch.float16, "exp_avg": torch.bfloat16, "exp_avg_sq": torch.bfloat16}
+            tensors = {name: tensor.to(types[name.partition(".")[0]]) for name, tensor in tensors.items()}
+        else:
+            tensors |= checkpoint.with_prefix("network", self.network.state_dict())
         checkpoint.save_checkpoint(file, tensors, {"step": self.step, "settings": self.settings.model_dump()})
 
     def load(self, file: Path) -> None:
         """Go on from a checkpoint; its step and tensors are taken, settings are this training's own."""
         tensors, facts = checkpoint.load_checkpoint(file)
         self.step = int(facts["step"])
-        checkpoint.set_tensors(self.network.state_dict(), checkpoint.without_prefix("network", tensors))
-        checkpoint.set_tensors(self.average.state_dict(), checkpoint.without_prefix("average", tensors))
+        average = checkpoint.without_prefix("average", tensors)
+        checkpoint.set_tensors(self.average.state_dict(), average)
+        checkpoint.set_tensors(self.network.state_dict(), checkpoint.without_prefix("network", tensors) or average)
         for name, moments in self.moments().items():
             checkpoint.set_tensors(moments, checkpoint.without_prefix(name, tensors))
         for state in self.optimizer.state.values():
@@ -185,7 +198,8 @@ class HeldOut:
 
     def __init__(self, source: Source, pairs: int = 8, size: int = 256) -> None:
         photos, styles = (
-            [centre(file, size) for file in folder.held_out[:pairs]] for folder in (source.photos, source.styles)
+            [centre(picture, size) for file in folder.held_out[:pairs] if (picture := folder.get(file)) is not None]
+            for folder in (source.photos, source.styles)
         )
         self.pairs = list(zip(photos, styles, strict=False))
 
@@ -212,11 +226,12 @@ class HeldOut:
         ]
 
 
-def centre(file: Path, size: int) -> Float[Tensor, "1 3 size size"]:
-    """The middle of a picture whose shortest side is brought to `size`."""
-    picture = read_uint8(file, size)
-    top, left = ((side - size) // 2 for side in picture.shape[1:])
-    return picture[None, :, max(0, top) :, max(0, left) :][..., :size, :size].float() / 255
+def centre(picture: UInt8[Tensor, "3 h w"], size: int) -> Float[Tensor, "1 3 size size"]:
+    """The middle of a picture, its shortest side brought to `size`, in 0..1."""
+    side = min(picture.shape[1:])
+    top, left = ((length - side) // 2 for length in picture.shape[1:])
+    square = picture[None, :, top : top + side, left : left + side].float() / 255
+    return F.interpolate(square, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
 def train(
@@ -229,8 +244,9 @@ def train(
 ) -> None:
     """Step until the settings' last step, or until `stop()`; logs, sheets and checkpoints go to `folder`.
 
-    `training.safetensors` is the checkpoint, `network.safetensors` the moving average in half precision, `log.csv` a
-    line every 20 steps, `held_out.csv` and `sheet-STEP.png` the held-out pairs every `sheet_every` steps.
+    `training.safetensors` is the checkpoint, `compact.safetensors` one small enough to be kept, written at the end,
+    `network.safetensors` the moving average in half precision, `log.csv` a line every 20 steps, `held_out.csv` and
+    `sheet-STEP.png` the held-out pairs every `sheet_every` steps.
     """
     main_process = training.rank == 0
     folder.mkdir(parents=True, exist_ok=True)
@@ -257,6 +273,8 @@ def train(
             save()
             saved = time.monotonic()
     save()
+    if main_process:
+        training.save(folder / "compact.safetensors", compact=True)
 
 
 def facts_of(training: Training, seconds: float) -> dict[str, float]:

@@ -34,7 +34,7 @@ class Folder:
 
     def __init__(self, root: str | Path, *, side_px: int = 512, held_out: int = 0, cache_bytes: int = 1 << 31) -> None:
         files = sorted(path for path in Path(root).rglob("*") if path.suffix.lower() in SUFFIXES)
-        self.held_out = files[::held_out] if held_out else []
+        self.held_out = files[held_out - 1 :: held_out] if held_out else []
         self.files = [file for file in files if file not in set(self.held_out)]
         if not self.files:
             raise UserError(f"There are no pictures to train on in {root}.")
@@ -55,6 +55,7 @@ class Folder:
         raise UserError(f"None of the {len(self.files)} pictures can be read, such as {self.files[0]}.")
 
     def get(self, file: Path) -> UInt8[Tensor, "3 h w"] | None:
+        """A picture in 0..255, or None for one that cannot be read."""
         if file in self.skipped:
             return None
         if file in self.cache:
