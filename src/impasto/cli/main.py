@@ -15,6 +15,7 @@ import click
 from impasto.errors import ImpastoError
 
 COMMANDS = {
+    "stain": ("impasto.cli.stain", "stain", "Stains and scanners: fit, apply and check appearances of tissue."),
     "weights": ("impasto.cli.weights", "weights", "Fetch, list, import and check network weights."),
 }
 INTERRUPTED = 130
