@@ -69,7 +69,7 @@ def apply(
     image: Path, to: Path, output: Path, method: str | None, report: Path | None, quiet: bool, **slide_options: Any
 ) -> int:
     """Give IMAGE, a picture or a whole slide, the stain of a profile or reference."""
-    from impasto.medical.slides import open_slide
+    from impasto.medical.slides import check_slide_output, open_slide
     from impasto.picture import check_place
 
     check_place(output, [image, to])
@@ -77,6 +77,8 @@ def apply(
     given = [name for name in ("quality", "lossless", "keep") if slide_options[name]]
     if slide is None and given:
         raise UserError(f"{image} is no whole slide; leave out --{given[0]}.")
+    if slide is not None:
+        check_slide_output(output, slide)
     if slide_options["quality"] and slide_options["lossless"]:
         raise UserError("--quality is of JPEG, which --lossless rules out; leave out one.")
     with warned():

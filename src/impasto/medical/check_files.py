@@ -15,6 +15,7 @@ from impasto.medical.slides import Slide, check_windows, open_slide
 from impasto.picture import read_picture
 
 _NUCLEUS_RADIUS_UM = 2.5
+_LOSSY = (".jpg", ".jpeg", ".webp", ".avif")
 
 
 def check_files(before: Path, after: Path, *, reference: Path | None = None, radius_px: float | None = None) -> Report:
@@ -25,14 +26,15 @@ def check_files(before: Path, after: Path, *, reference: Path | None = None, rad
     wanted = None if reference is None else _reference(reference)
     if first is None or second is None:
         pixels = [picture_pixels(read_picture(path)) for path in (before, after)]
-        return check(*pixels, reference=wanted, radius_px=radius_px or NUCLEUS_RADIUS_PX)
+        lossy = after.suffix.lower() in _LOSSY
+        return check(*pixels, reference=wanted, radius_px=radius_px or NUCLEUS_RADIUS_PX, lossy=lossy)
     sizes = [(slide.facts.width, slide.facts.height) for slide in (first, second)]
     if sizes[0] != sizes[1]:
         raise PictureError(f"The slides have {sizes[0]} and {sizes[1]} pixels; the check needs the same slide twice.")
     known = _NUCLEUS_RADIUS_UM / first.facts.mpp[0] if first.facts.mpp else NUCLEUS_RADIUS_PX
     windows = check_windows(first)
     pixels = [np.concatenate([slide.read(*place) for place in windows]) for slide in (first, second)]
-    return check(*pixels, reference=wanted, radius_px=radius_px or known)
+    return check(*pixels, reference=wanted, radius_px=radius_px or known, lossy=True)
 
 
 def _reference(path: Path) -> UInt8[np.ndarray, "h w c"] | np.ndarray:

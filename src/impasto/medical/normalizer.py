@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from impasto.errors import PictureError, RunError, UserError
 from impasto.medical.pointwise import PointwiseMap
-from impasto.medical.stains import DEFAULT_METHOD, METHODS
+from impasto.medical.stains import DEFAULT_METHOD, METHODS, single_stain
 from impasto.medical.tissue import (
     MIN_TISSUE_PIXELS,
     Colours,
@@ -168,9 +168,8 @@ class StainNormalizer:
         ]
         share = float(np.mean([mask.mean() for mask in masks]))
         statistics = METHODS[self.method].measure(np.concatenate(tissue), white)
-        stains = statistics.get("most")
-        if stains is not None and stains.min() < 0.05:
-            warnings.warn(f"{names[0]} shows one stain only; the other is left as it is.", StainWarning, stacklevel=3)
+        if single_stain(np.concatenate(tissue), white) is not None:
+            warnings.warn(f"{names[0]} shows one stain only; the other is guessed.", StainWarning, stacklevel=3)
         return Profile(self.method, white, share, statistics)
 
     @overload
@@ -243,12 +242,12 @@ def sample_colours(image: object, name: str) -> Colours:
     """Evenly spread pixels of a picture, (n, 3) in 0..1, those that are transparent left out."""
     pixels = image if isinstance(image, np.ndarray) else picture_pixels(Picture.from_any(image))
     check_pixels(pixels, name)
-    flat = evenly(pixels.reshape(-1, pixels.shape[-1]), SAMPLE_PIXELS)
-    top = 1 if flat.dtype.kind == "f" else np.iinfo(flat.dtype).max
-    flat = flat.astype(np.float32) / np.float32(top)
-    colours = flat[flat[:, 3] >= 0.5, :3] if flat.shape[1] == 4 else flat
+    top = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+    flat = pixels.reshape(-1, pixels.shape[-1])
+    seen = flat[flat[:, 3] >= top / 2] if flat.shape[1] == 4 else flat
+    colours = evenly(seen, SAMPLE_PIXELS)[:, :3].astype(np.float32) / np.float32(top)
     extreme = (colours > 1 - _NEAR_LIMIT).sum(axis=1) + (colours < _NEAR_LIMIT).sum(axis=1)
-    dark = colours.min(axis=1) < 0.5
+    dark = (colours.min(axis=1) < 0.5) & (colours.max(axis=1) > 0.1)
     if len(colours) and (saturated := float((dark & (extreme > 0)).mean())) > 0.05:
         message = f"{name}: {saturated:.0%} of the pixels are tissue at the limits of the range, its colours lost."
         warnings.warn(message, StainWarning, stacklevel=4)
@@ -325,4 +324,4 @@ def evenly(rows: np.ndarray, most: int) -> np.ndarray:
 
 def _rounded(values: np.ndarray) -> Any:
     """As nested lists, to seven digits: more than 16 bits of colour hold."""
-    return [_rounded(row) for row in values] if values.ndim else float(f"{float(values):.7g}")
+    return np.array([float(f"{value:.7g}") for value in values.ravel().tolist()]).reshape(values.shape).tolist()

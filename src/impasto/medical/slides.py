@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -47,6 +47,7 @@ class SlideFacts:
     patient: tuple[str, ...] = ()
 
 
+@runtime_checkable
 class Slide(Protocol):
     """A slide open for reading; windows may be read from several threads."""
 

@@ -32,6 +32,8 @@ _LAB_TOE: Final = 6 / 29
 # Optical density below which a stain cannot be told from noise.
 _NOISE: Final = 0.02
 _LEAST_STAIN: Final = 0.05
+# Haematoxylin and eosin of Ruifrok & Johnston (2001), for pictures that show one stain only.
+_USUAL_STAINS: Final = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
 _SPARSITY: Final = 0.02
 _DICTIONARY_ROUNDS: Final = 60
 _SAMPLE: Final = 1024
@@ -135,9 +137,25 @@ def measure_stains(
     vectors_of: Callable[[Colours], Float[np.ndarray, "2 3"]], colours: Colours, white: Float[np.ndarray, " 3"]
 ) -> dict[str, np.ndarray]:
     density = optical_density(colours, white).astype(np.float64)
-    vectors = vectors_of(density)
-    amounts = density @ np.linalg.pinv(vectors)
-    return {"white": white.astype(np.float64), "stains": vectors, "most": np.percentile(amounts, 99, axis=0)}
+    single = single_stain(colours, white)
+    vectors = vectors_of(density) if single is None else _with_usual(single)
+    most = np.percentile(density @ np.linalg.pinv(vectors), 99, axis=0)
+    if single is not None:
+        most[(vectors @ single).argmin()] = 0
+    return {"white": white.astype(np.float64), "stains": vectors, "most": most}
+
+
+def single_stain(colours: Colours, white: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"] | None:
+    """The direction of the densities of tissue with one stain, whose rest is noise; None for two stains or more."""
+    density = optical_density(colours, white).astype(np.float64)
+    values, directions = np.linalg.eigh(density.T @ density / len(density))
+    return None if values[1] > _NOISE**2 else np.abs(directions[:, 2])
+
+
+def _with_usual(single: Float[np.ndarray, " 3"]) -> Float[np.ndarray, "2 3"]:
+    """A stain beside the usual other one: the one of haematoxylin and eosin that it is less like."""
+    other = _USUAL_STAINS[(_USUAL_STAINS @ single).argmin()]
+    return _haematoxylin_first(np.stack([single, other]))
 
 
 def between_stains(source: Statistics, target: Statistics) -> ColourMap:
@@ -169,9 +187,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 
 def _with_third(vectors: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "3 3"]:
-    """The two stains and the direction square to both; stains too close to tell apart are spread a little."""
-    if np.linalg.norm(np.cross(*vectors)) < _NOISE:
-        vectors = np.stack([vectors[0], _unit(vectors[1] + 0.05 * np.array([-1.0, 1.0, 0.0]))])
+    """The two stains and the direction square to both."""
     return np.vstack([vectors, _unit(np.cross(*vectors))])
 
 

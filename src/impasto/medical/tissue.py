@@ -24,6 +24,9 @@ BACKGROUND_LIGHTNESS: Final = 85.0
 FADE: Final = 8.0
 """Lightness below the background's over which a map comes into full effect, so that it draws no new edge."""
 
+# Dim glass is taken for it only where much of the picture has just about its colour.
+_DIM_SHARE, _DIM_LEAST, _DIM_SPREAD, _DIM_MIN = 0.95, 0.05, 5 / 255, 120 / 255
+
 # Bright and nearly colourless pixels are glass; where there are too few, the white that Macenko et al. took.
 _GLASS_MIN, _GLASS_CHROMA, _GLASS_SHARE = 220 / 255, 25 / 255, 0.01
 _USUAL_WHITE: Final = np.full(3, 240 / 255, np.float32)
@@ -64,10 +67,21 @@ def estimate_white(colours: Colours) -> Float[np.ndarray, " 3"]:
     low = colours.min(axis=1)
     glass = colours[(low >= _GLASS_MIN) & (colours.max(axis=1) - low <= _GLASS_CHROMA)]
     if len(glass) < max(1, _GLASS_SHARE * len(colours)):
-        return _USUAL_WHITE
+        return _dim_white(colours)
     # The upper quartile: pixels at the edges of tissue are glass too, and dimmer.
     result: np.ndarray = np.percentile(glass, 75, axis=0).astype(np.float32)
     return result
+
+
+def _dim_white(colours: Colours) -> Float[np.ndarray, " 3"]:
+    """The glass of a slide in dim light: its brightest pixels, where many are of one colour; else the usual white."""
+    bright = luma(colours)
+    top = colours[bright >= _DIM_SHARE * np.percentile(bright, 99)] if len(colours) else colours
+    if len(top) < _DIM_LEAST * len(colours) or len(top) == 0:
+        return _USUAL_WHITE
+    low, middle, high = np.percentile(top, [25, 50, 75], axis=0)
+    even = (high - low).max() <= _DIM_SPREAD and middle.max() - middle.min() <= _GLASS_CHROMA
+    return middle.astype(np.float32) if even and middle.min() >= _DIM_MIN else _USUAL_WHITE
 
 
 def background_limit(white: Float[np.ndarray, " 3"]) -> float:
