@@ -35,7 +35,7 @@ LEAST_HAEMATOXYLIN: Final = 0.95
 MOST_COUNT_CHANGE: Final = 0.02
 LEAST_MATCHED: Final = 0.98
 MOST_DELTA_E: Final = 4.0
-MOST_LOSS: Final = 1.0
+MOST_LOSS: Final = 2.0
 _FEW_NUCLEI: Final = 50
 _ROWS: Final = 1024
 
