@@ -167,10 +167,12 @@ class StainNormalizer:
             for sample, mask, own in zip(samples, masks, whites, strict=True)
         ]
         share = float(np.mean([mask.mean() for mask in masks]))
-        statistics = METHODS[self.method].measure(np.concatenate(tissue), white)
+        # Rounded as in its file, so that a profile that was saved gives the same result to the last bit.
+        measured = METHODS[self.method].measure(np.concatenate(tissue), white)
+        statistics = {name: np.array(_rounded(values)) for name, values in measured.items()}
         if single_stain(np.concatenate(tissue), white) is not None:
             warnings.warn(f"{names[0]} shows one stain only; the other is guessed.", StainWarning, stacklevel=3)
-        return Profile(self.method, white, share, statistics)
+        return Profile(self.method, np.array(_rounded(white), np.float32), share, statistics)
 
     @overload
     def transform(self, image: object, source: Profile | None = None, *, report: Literal[False] = False) -> Any: ...

@@ -16,7 +16,18 @@ import numpy as np
 from jaxtyping import Float
 
 from impasto.colour import linear_to_srgb, srgb_to_linear
-from impasto.medical.tissue import LUMA, Colours, background_limit, effect, grey_luma, lightness, luma, optical_density
+from impasto.medical.tissue import (
+    LUMA,
+    Colours,
+    background_limit,
+    effect,
+    grey_luma,
+    lightness,
+    luma,
+    mix,
+    optical_density,
+    weigh,
+)
 
 Statistics = Mapping[str, np.ndarray]
 Weight = Float[np.ndarray, " n"]
@@ -58,17 +69,17 @@ class Method:
 
 def to_lab(colours: Colours) -> Colours:
     """CIELAB (D65) of sRGB colours."""
-    xyz = srgb_to_linear(colours.T).T @ _TO_XYZ.T.astype(colours.dtype)
+    xyz = mix(srgb_to_linear(colours.T).T, _TO_XYZ.T)
     root = np.where(xyz > _LAB_TOE**3, np.cbrt(xyz), xyz / (3 * _LAB_TOE**2) + 4 / 29)
-    lab: Colours = root @ _TO_LAB.T.astype(colours.dtype) - np.array([16, 0, 0], colours.dtype)
+    lab: Colours = mix(root, _TO_LAB.T) - np.array([16, 0, 0], colours.dtype)
     return lab
 
 
 def from_lab(lab: Colours) -> Colours:
     """sRGB of CIELAB colours; outside 0..1 where sRGB cannot show them."""
-    root = (lab + np.array([16, 0, 0], lab.dtype)) @ np.linalg.inv(_TO_LAB).T.astype(lab.dtype)
+    root = mix(lab + np.array([16, 0, 0], lab.dtype), np.linalg.inv(_TO_LAB).T)
     xyz = np.where(root > _LAB_TOE, root**3, 3 * _LAB_TOE**2 * (root - 4 / 29))
-    return linear_to_srgb((xyz @ np.linalg.inv(_TO_XYZ).T.astype(lab.dtype)).T).T
+    return linear_to_srgb(mix(xyz, np.linalg.inv(_TO_XYZ).T).T).T
 
 
 def measure_reinhard(colours: Colours, white: Float[np.ndarray, " 3"]) -> dict[str, np.ndarray]:
@@ -172,7 +183,7 @@ def between_stains(source: Statistics, target: Statistics) -> ColourMap:
 def _linear_density(
     matrix: Float[np.ndarray, "3 3"], white: Float[np.ndarray, " 3"], colours: Colours, weight: Weight
 ) -> Colours:
-    density = optical_density(colours, white) @ matrix
+    density = mix(optical_density(colours, white), matrix)
     result: np.ndarray = colours + weight[:, None] * (white * np.exp(density * np.float32(-np.log(10))) - colours)
     return result
 
@@ -277,14 +288,14 @@ def _transport(
     colours: Colours,
     weight: Weight,
 ) -> Colours:
-    density = np.maximum(optical_density(colours, white) @ matrix, np.float32(1e-3)) * np.float32(np.log(10))
+    density = np.maximum(mix(optical_density(colours, white), matrix), np.float32(1e-3)) * np.float32(np.log(10))
     wanted = np.maximum(_brightened(colours, limit, slope), np.float32(0.5 / 255))
     share = white * LUMA
     # Newton's method on a falling convex function, from a point below the root: it climbs and never overshoots.
-    along = np.maximum(np.log(share.sum() / wanted), 0) / (density @ (share / share.sum()))
+    along = np.maximum(np.log(share.sum() / wanted), 0) / weigh(density, share / share.sum())
     for _ in range(_NEWTON_STEPS):
         light = np.exp(-along[:, None] * density)
-        along = along + (light @ share - wanted) / ((light * density) @ share)
+        along = along + (weigh(light, share) - wanted) / weigh(light * density, share)
     stained = white * np.exp(-np.maximum(along, 0)[:, None] * density)
     # Near the background only the brightness follows the curve, which is continuous there; the hue fades in.
     own = colours + (wanted - luma(colours))[:, None]

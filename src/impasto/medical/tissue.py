@@ -43,6 +43,25 @@ class TooLittleTissue(UserError):  # noqa: N818 - what it is, rather than that i
     """A picture without tissue, or with too little of it for statistics."""
 
 
+def weigh(colours: Colours, weights: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " n"]:
+    """The weighted sum of each row.
+
+    Not by matrix multiplication, whose rounding depends on where in the array a row stands: then a tile would differ
+    from the whole by a level here and there.
+    """
+    a, b, c = weights.astype(colours.dtype)
+    result: np.ndarray = colours[:, 0] * a + colours[:, 1] * b + colours[:, 2] * c
+    return result
+
+
+def mix(colours: Colours, matrix: Float[np.ndarray, "3 3"]) -> Colours:
+    """Each row times the matrix, by `weigh`."""
+    mixed = np.empty_like(colours)
+    for column in range(3):
+        mixed[:, column] = weigh(colours, matrix[:, column])
+    return mixed
+
+
 def optical_density(colours: Colours, white: Float[np.ndarray, " 3"]) -> Colours:
     """-log10(I / I0) of each channel; negative where a pixel is brighter than the glass."""
     density: Colours = np.log10(white / np.maximum(colours, np.float32(_DARKEST)))
@@ -51,8 +70,7 @@ def optical_density(colours: Colours, white: Float[np.ndarray, " 3"]) -> Colours
 
 def luma(colours: Colours) -> Float[np.ndarray, " n"]:
     """BT.709 luma, 0..1."""
-    result: np.ndarray = colours @ LUMA.astype(colours.dtype)
-    return result
+    return weigh(colours, LUMA)
 
 
 def lightness(colours: Colours) -> Float[np.ndarray, " n"]:
