@@ -48,7 +48,7 @@ _USUAL_STAINS: Final = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
 _SPARSITY: Final = 0.02
 _DICTIONARY_ROUNDS: Final = 60
 _SAMPLE: Final = 1024
-_NEWTON_STEPS: Final = 4
+_NEWTON_STEPS: Final = 3
 _MEAN_STEPS: Final = 12
 # Lightness between the background and the tissue on which the curve of brightness acts.
 _MARGIN: Final = 2.0
