@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 Stats = dict[str, Tensor]
+"""Sums by name; `count`, where there is one, is of places and does not depend on what the features are."""
 
 
 @dataclass(frozen=True)

@@ -173,8 +173,10 @@ class ExplicitRun:
                     assert y is not None
                     gradient = unactivate_(gradient, y, "relu")
                     # Only its shape is read.
-                    like = {"dtype": gradient.dtype, "device": gradient.device}
-                    x = torch.empty(self.shapes[position], memory_format=torch.channels_last, **like)
+                    x = torch.empty(
+                        self.shapes[position], dtype=gradient.dtype, device=gradient.device,
+                        memory_format=torch.channels_last,
+                    )  # fmt: skip
                 result = aten.max_pool2d_with_indices_backward(
                     gradient, x, window, window, [0, 0], [1, 1], False, self.indices.pop(position)
                 )
