@@ -62,7 +62,7 @@ PICTURE_CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "time_budget": ("0.001s", {}),
 }
 # Fields that change something other than the picture, each with a test of its own below.
-OTHER_CHANGES = {"engine", "device", "threads", "max_pixels"}
+OTHER_CHANGES = {"engine", "device", "threads", "max_pixels", "memory_budget"}
 
 
 def test_every_field_has_its_case() -> None:
@@ -169,3 +169,12 @@ def test_max_pixels_is_the_limit(folder: Path) -> None:
 def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match="--device cuda is not on this machine"):
         impasto.stylize("photo.png", "style.png", device="cuda", backbone="net.safetensors", **BASE)
+
+
+def test_a_memory_budget_that_is_too_small_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="memory-budget 1 MiB is too small .*MiB is the least that would do"):
+        impasto.stylize("photo.png", "style.png", memory_budget="1MiB", backbone="net.safetensors", **BASE)
+    arguments = ["photo.png", "style.png", "--backbone", "net.safetensors", "--memory-budget", "1MiB"]
+    arguments += ["--content-layers", "block2_conv2", "--style-layers", "block1_conv1"]
+    assert main(arguments) == 2
+    assert "least that would do" in capsys.readouterr().err

@@ -104,7 +104,8 @@ def transfer(
         else Picture.from_any(given, name="style_image", max_pixels=job.max_pixels)
         for known, given in zip(job.styles, styles, strict=True)
     ]
-    content = Picture.from_any(photo, name="content_image", max_pixels=job.max_pixels)
+    # A file is left for `run` to read, which may then use its memory as it likes.
+    content = None if name else Picture.from_any(photo, name="content_image", max_pixels=job.max_pixels)
     return run(job, photo=content, styles=pictures, network=cnn, listeners=[on_step] if on_step else [])
 
 

@@ -31,6 +31,18 @@ def parse_seconds(value: Any) -> Any:
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else value
 
 
+def parse_bytes(value: Any) -> Any:
+    """`4GiB`, `500MB`, `2G` or a number of bytes, in bytes."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", value, re.IGNORECASE)
+    if not found:
+        raise ValueError("must be a size such as 4GiB or 500MB")
+    # A bare letter means what memory comes in: powers of 1024.
+    base = 1000 if value.strip().lower().endswith("b") and not found[3] else 1024
+    return round(float(found[1]) * base ** "_kmgt".index(found[2].lower() or "_"))
+
+
 def parse_layers(value: Any) -> Any:
     """`a,b=2`, ["a", "b=2"] or {"a": 1, "b": 2} as {"a": 1.0, "b": 2.0}."""
     if isinstance(value, str):
@@ -97,8 +109,10 @@ class StyleJob(BaseModel):
         "strokes, off works at full size only.",
         json_schema_extra={"unit": "PX|off"},
     )
-    optimizer: Literal["adam", "lbfgs", "gd"] = Field(
-        "lbfgs", description="lbfgs gets furthest in few iterations, adam is steady, gd is plain gradient descent."
+    optimizer: Literal["auto", "adam", "lbfgs", "gd"] = Field(
+        "auto",
+        description="lbfgs gets furthest in few iterations, adam needs far less memory, gd is plain gradient descent; "
+        "auto takes lbfgs where the memory budget holds it, else adam.",
     )
     learning_rate: float | None = Field(
         None,
@@ -150,6 +164,12 @@ class StyleJob(BaseModel):
         None,
         description="Stop after this time, counted from pictures and network loaded.",
         json_schema_extra={"unit": "10s|2m|1h"},
+    )
+    memory_budget: Annotated[int, BeforeValidator(parse_bytes), Field(gt=0)] | None = Field(
+        None,
+        description="Most memory the program may hold; default: what it holds and 60 % of what is free. Pictures that "
+        "need more are worked on in tiles, which takes longer and changes nothing else.",
+        json_schema_extra={"unit": "4GiB|500MB"},
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="Arithmetic in the network; auto takes bf16 where the machine has units for it."

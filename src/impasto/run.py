@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from impasto import colour
+from impasto import calibration, colour
 from impasto.engines.objective import Aim
-from impasto.engines.optimize import Optimization, Outcome, Task
-from impasto.engines.scales import plan_scales
+from impasto.engines.optimize import Optimization, Outcome, Stage, Task
+from impasto.engines.scales import Scale, plan_scales
 from impasto.engines.state import Snapshot
 from impasto.errors import JobError
 from impasto.events import Entry, Listener
-from impasto.hardware import choose_device, choose_dtype, keep_big_blocks, peak_bytes
+from impasto.hardware import choose_device, choose_dtype, held_bytes, peak_bytes
 from impasto.job import SMALLEST_SIDE_PX, StyleJob
 from impasto.limits import limits
 from impasto.nets.catalogue import network as known_network
 from impasto.nets.cnn import Cnn
+from impasto.nets.cost import cost_of
 from impasto.nets.module import ModuleNet
 from impasto.nets.passes import AutogradPass, ExplicitPass, NetworkPass
 from impasto.picture import Picture, read_picture, write_picture
+from impasto.plan import Plan, Work, budget_of, make_plan
 
 Network = Cnn | ModuleNet
 
@@ -80,14 +81,18 @@ class Result:
         return self.picture._repr_png_()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sources:
-    """The pictures of a job, read and at the result's size; styles are resized when a scale asks for them."""
+    """The pictures of a job, read and at the result's size; styles are resized when a scale asks for them.
+
+    spendable: nobody else needs the photo's pixels, so that their memory may become the picture's.
+    """
 
     photo: Picture
     styles: tuple[Picture, ...]
     style_scale: float
     device: torch.device
+    spendable: bool
     cache: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
     def photo_at(self, height: int, width: int) -> Tensor:
@@ -95,14 +100,28 @@ class Sources:
             self.cache[height, width] = to_tensor(self.photo.resized(height, width), self.device)
         return self.cache[height, width]
 
+    def spare_photo_at(self, height: int, width: int) -> Tensor:
+        """The photo, to be changed: in memory of its own, or for the last time in the photo's."""
+        photo = self.photo_at(height, width)
+        if (height, width) != self.size or not self.spendable:
+            return photo.clone()
+        del self.cache[height, width]
+        return photo
+
     def styles_at(self, height: int, width: int) -> list[Tensor]:
         """Each style scaled so that its longest side is the result's times `style_scale`."""
         longest = max(height, width) * self.style_scale
         return [to_tensor(style.resized(*fitted(style, longest)), self.device) for style in self.styles]
 
-    @cached_property
+    @property
     def size(self) -> tuple[int, int]:
         return self.photo.height, self.photo.width
+
+    @property
+    def style_px(self) -> float:
+        """Pixels of all styles for each pixel of the result."""
+        longest = max(self.size) * self.style_scale
+        return sum(math.prod(fitted(style, longest)) for style in self.styles) / math.prod(self.size)
 
 
 def to_tensor(picture: Picture, device: torch.device) -> Tensor:
@@ -117,12 +136,16 @@ def fitted(picture: Picture, longest: float) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job with its pictures and network loaded and checked; nothing is left that could be refused."""
+    """A job with its pictures and network loaded and checked; nothing is left that could be refused. To be run once.
+
+    plan: what the run will do and take; None for a torch module, of which nothing is known beforehand.
+    """
 
     job: StyleJob
     sources: Sources
     task: Task
     network: NetworkPass
+    plan: Plan | None
 
     def run(self, listeners: Sequence[Listener] = (), resume: Snapshot | None = None) -> Result:
         """Run the engine. listeners: hear of every step, and may stop the run."""
@@ -143,14 +166,19 @@ def prepare_run(
 ) -> Prepared:
     """Load what a job needs. photo, styles, network: those already loaded; the job's own files and backbone are read
     where they are absent. Raises UserError for what cannot be done as asked."""
-    keep_big_blocks()
     torch.set_num_threads(job.threads or os.cpu_count() or 1)
     device = choose_device(job.device)
+    budget = budget_of(job.memory_budget, device)
     sources = read_sources(job, photo, styles, device)
     loaded = load_network(job, network)
-    task = make_task(job, sources, loaded)
-    check_sizes(loaded, task)
-    return Prepared(job, sources, task, prepare_network(loaded, job, task.aim.layers, device))
+    aim = make_aim(job, sources, loaded)
+    scales = plan_scales(*sources.size, job.pyramid_from, job.total_iterations)
+    check_sizes(loaded, sources, scales, aim)
+    ready = prepare_network(loaded, job, aim.layers, device)
+    plan = plan_of(job, sources, aim, ready, scales, budget)
+    stages = [planned.stage for planned in plan.stages] if plan else stages_of(job, scales)
+    sources.spendable &= stages[-1].in_place
+    return Prepared(job, sources, make_task(job, sources, aim, stages, ready), ready, plan)
 
 
 def run(
@@ -169,18 +197,18 @@ def run(
 def read_sources(
     job: StyleJob, photo: Picture | None, styles: Sequence[Picture] | None, device: torch.device
 ) -> Sources:
-    if photo is None:
-        if not job.photo:
-            raise JobError("The job names no photo: give one.")
-        photo = read_picture(job.photo, max_pixels=job.max_pixels)
+    if photo is None and not job.photo:
+        raise JobError("The job names no photo: give one.")
+    given = photo
+    sized = at_size(photo or read_picture(job.photo, max_pixels=job.max_pixels), job.size)
     if styles is None:
         styles = [read_picture(style.file, max_pixels=job.max_pixels) for style in job.styles]
     if not styles:
         raise JobError("The job names no style picture: give at least one.")
-    photo = at_size(photo, job.size)
     if job.match_colour:
-        styles = [style.with_pixels(colour.match_colour(style.pixels, photo.pixels)) for style in styles]
-    return Sources(photo, tuple(styles), job.style_scale, device)
+        styles = [style.with_pixels(colour.match_colour(style.pixels, sized.pixels)) for style in styles]
+    spendable = sized is not given and not job.keep_colour
+    return Sources(sized, tuple(styles), job.style_scale, device, spendable)
 
 
 def at_size(photo: Picture, size: int | None) -> Picture:
@@ -206,25 +234,49 @@ def load_network(job: StyleJob, network: Cnn | nn.Module | None) -> Network:
     return network if isinstance(network, Cnn) else ModuleNet(network)
 
 
-def make_task(job: StyleJob, sources: Sources, network: Network) -> Task:
-    """The job in the engine's terms; LayerError for layers that the network does not have."""
+def make_aim(job: StyleJob, sources: Sources, network: Network) -> Aim:
+    """What is worked towards; LayerError for layers that the network does not have."""
     shares = tuple(style.weight for style in job.styles) or (1.0,) * len(sources.styles)
     content_layers, style_layers = (proper_names(names, network) for names in (job.content_layers, job.style_layers))
-    aim = Aim(
+    return Aim(
         job.content_loss, job.style_loss, content_layers, style_layers,
         job.content_weight, job.style_weight, job.tv_weight, shares,
     )  # fmt: skip
-    scales = plan_scales(*sources.size, job.pyramid_from, job.total_iterations)
+
+
+def plan_of(
+    job: StyleJob, sources: Sources, aim: Aim, network: NetworkPass, scales: Sequence[Scale], budget: int
+) -> Plan | None:
+    if not isinstance(network, ExplicitPass):
+        if job.memory_budget is not None:
+            raise JobError("--memory-budget is for networks made by build_cnn: a torch module is not run in tiles.")
+        return None
+    cost = cost_of(network.infos, network.layers, network.cnn.input_shape[0], network.dtype.itemsize)
+    work = Work(
+        aim, network.infos, cost, network.dtype.itemsize, network.dtype.itemsize, sources.style_px, sources.spendable,
+        held_bytes(sources.device),
+    )  # fmt: skip
+    return make_plan(scales, job.optimizer, work, budget, calibration.rate(sources.device, network.dtype))
+
+
+def stages_of(job: StyleJob, scales: Sequence[Scale]) -> list[Stage]:
+    """Every scale as a whole."""
+    return [Stage(scale, "lbfgs" if job.optimizer == "auto" else job.optimizer) for scale in scales]
+
+
+def make_task(job: StyleJob, sources: Sources, aim: Aim, stages: Sequence[Stage], network: NetworkPass) -> Task:
+    """The job in the engine's terms."""
+    kept = network.dtype if isinstance(network, ExplicitPass) else torch.float32
     return Task(
-        sources.photo_at, sources.styles_at, starting_picture(job, sources), job.init == "content", aim,
-        job.optimizer, job.learning_rate, scales,
+        sources.photo_at, sources.styles_at, starting_picture(job, sources), sources.spare_photo_at,
+        job.init == "content", aim, job.learning_rate, stages, kept,
     )  # fmt: skip
 
 
 def starting_picture(job: StyleJob, sources: Sources) -> Any:
     """The picture before the first iteration, at any size."""
     if job.init == "content":
-        return lambda height, width: sources.photo_at(height, width).clone()
+        return sources.spare_photo_at
     if job.init == "random":
         generator = torch.Generator().manual_seed(job.seed)
         return lambda height, width: torch.rand(1, 3, height, width, generator=generator).to(sources.device)
@@ -242,12 +294,12 @@ def proper_names(layers: Mapping[str, float], network: Network) -> dict[str, flo
     return proper
 
 
-def check_sizes(network: Network, task: Task) -> None:
+def check_sizes(network: Network, sources: Sources, scales: Sequence[Scale], aim: Aim) -> None:
     """LayerError, before any work, for pictures that are too small for a layer."""
-    for scale in task.scales:
-        network.check_size(scale.height, scale.width, task.aim.layers)
-        for style in task.styles(scale.height, scale.width):
-            network.check_size(style.shape[2], style.shape[3], task.aim.layers)
+    for scale in scales:
+        longest = max(scale.height, scale.width) * sources.style_scale
+        for size in ((scale.height, scale.width), *(fitted(style, longest) for style in sources.styles)):
+            network.check_size(*size, aim.layers)
 
 
 def prepare_network(network: Network, job: StyleJob, layers: Sequence[str], device: torch.device) -> NetworkPass:

@@ -15,6 +15,7 @@ import click
 from impasto.errors import ImpastoError
 
 COMMANDS = {
+    "doctor": ("impasto.cli.doctor", "doctor", "Tell what this machine has, and measure how fast it is."),
     "weights": ("impasto.cli.weights", "weights", "Fetch, list, import and check network weights."),
 }
 INTERRUPTED = 130

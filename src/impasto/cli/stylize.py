@@ -49,6 +49,7 @@ EPILOG = "Other commands (each with --help): " + "; ".join(
 @click.option(
     "--job", type=click.Path(path_type=Path), metavar="FILE", help="Run a saved job; options given change it."
 )
+@click.option("--dry-run", is_flag=True, help="Only tell the plan: scales, tiles, iterations, memory, seconds.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout and nothing else.")
 @click.option("--quiet", is_flag=True, help="No progress; warnings and failures stay.")
 @click.version_option(__version__, prog_name="impasto")
@@ -58,6 +59,7 @@ def stylize(
     report: Path | None,
     resume: Path | None,
     job: Path | None,
+    dry_run: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -73,6 +75,8 @@ def stylize(
         wanted = asked_job(pictures, job, options)
     target = output or free_name(wanted)
     check_target(target, wanted)
+    if dry_run:
+        return tell_plan(wanted, as_json)
     return work(wanted, target, report, resume, as_json, quiet)
 
 
@@ -139,6 +143,30 @@ def work(job: StyleJob, target: Path, report: Path | None, resume: Path | None, 
         folder.finish(result)
     tell(result, target, report, as_json, quiet)
     return INTERRUPTED if result.stopped_by == "interrupted" else 0
+
+
+def tell_plan(job: StyleJob, as_json: bool) -> int:
+    """What the run would do and take; nothing is written."""
+    from impasto.hardware import in_words
+    from impasto.run import prepare_run
+
+    plan = prepare_run(job).plan
+    assert plan is not None, "the command line runs networks of its own kind only"
+    if as_json:
+        click.echo(json.dumps(plan.facts()))
+        return 0
+    for planned in plan.stages:
+        stage = planned.stage
+        size = f"{stage.scale.width}x{stage.scale.height}"
+        tiles = f"{planned.tiles} tiles of {stage.tile_px} px" if stage.tile_px else "whole"
+        seconds = f"{planned.seconds:.0f} s" if planned.seconds is not None else "time unknown"
+        click.echo(
+            f"{size}: {stage.scale.iterations} iterations of {stage.optimizer}, {tiles}, "
+            f"{in_words(planned.peak_bytes)}, {seconds}"
+        )
+    known = f"about {plan.seconds:.0f} s" if plan.seconds is not None else "time unknown until 'impasto doctor' has run"
+    click.echo(f"In all {known}, at most {in_words(plan.peak_bytes)} of the {in_words(plan.budget_bytes)} allowed.")
+    return 0
 
 
 class Interruption:

@@ -69,6 +69,9 @@ class PlaceLoss(ABC):
     halo: int = 0
     """Features beyond the owned ones, on each side, that `stats` must see."""
 
+    maps: int = 4
+    """Float32 maps, each as large as the features, that `stats` and its way back hold at once."""
+
     @abstractmethod
     def constants(self, target: Float[Tensor, "c h w"]) -> Stats:
         """What `stats` and `distance` need to know of the whole target."""
