@@ -29,8 +29,8 @@ class Run(Protocol):
 
     features: dict[str, Tensor]
 
-    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "1 3 h w"]:
-        """Gradient with respect to the picture, in float32.
+    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "n 3 h w"]:
+        """Gradient with respect to the pictures, in float32.
 
         gradient_at(name, features): the gradient of the loss with respect to one layer's features. May be called
         once; the run's activations are released on the way.
@@ -48,8 +48,8 @@ class NetworkPass(Protocol):
     layers: list[str]
     infos: Sequence[LayerInfo]
 
-    def forward(self, picture: Float[Tensor, "1 3 h w"], *, keep: bool = True) -> Run:
-        """Run a picture (RGB, 0..1). keep: hold what `backward` needs."""
+    def forward(self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True) -> Run:
+        """Run a picture, or several of one size (RGB, 0..1). keep: hold what `backward` needs."""
         ...
 
 
@@ -72,7 +72,7 @@ class ExplicitPass:
         return weight, bias.to(self.device, self.dtype)
 
     @torch.no_grad()
-    def forward(self, picture: Float[Tensor, "1 3 h w"], *, keep: bool = True) -> ExplicitRun:
+    def forward(self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True) -> ExplicitRun:
         x = self.cnn.to_input(picture)
         run = ExplicitRun(self, x.to(self.dtype).contiguous(memory_format=torch.channels_last))
         for position in range(len(self.infos)):
@@ -116,7 +116,7 @@ class ExplicitRun:
             self.features[info.name] = as_maps(y)
 
     @torch.no_grad()
-    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "1 3 h w"]:
+    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "n 3 h w"]:
         gradient: Tensor | None = None
         for position in reversed(range(len(self.network.infos))):
             name = self.network.infos[position].name
@@ -208,7 +208,7 @@ class AutogradPass:
         self.layers = list(dict.fromkeys(network.layer(name).name for name in layers))
         self.infos: Sequence[LayerInfo] = ()
 
-    def forward(self, picture: Float[Tensor, "1 3 h w"], *, keep: bool = True) -> AutogradRun:
+    def forward(self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True) -> AutogradRun:
         with torch.set_grad_enabled(keep):
             leaf = picture.detach().requires_grad_(keep)
             return AutogradRun(leaf, self.network.features(leaf, self.layers))
@@ -219,7 +219,7 @@ class AutogradRun:
         self.leaf, self.recorded = leaf, recorded
         self.features = {name: features.detach() for name, features in recorded.items()}
 
-    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "1 3 h w"]:
+    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "n 3 h w"]:
         gradients = [gradient_at(name, self.features[name]) for name in self.recorded]
         torch.autograd.backward(list(self.recorded.values()), gradients)
         assert self.leaf.grad is not None
