@@ -24,7 +24,8 @@ from torch import Tensor
 from benchmarks.data import eval_pairs
 from benchmarks.judge import STYLE_LAYERS, Judge, gram, relative, to_tensor
 from impasto.hardware import choose_dtype, keep_big_blocks
-from impasto.nets.any_style import AnyStyle, load_any_style, stylize_fast
+from impasto.nets.any_style import AnyStyle, load_any_style
+from impasto.nets.painter import stylize_fast
 
 PAIRS, TIMINGS = 20, 10
 MOST_STYLE, MOST_CONTENT = 0.26, 0.80

@@ -17,9 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from impasto.errors import UserError
-from impasto.nets.any_style import AnyStyle, Shape, blend, content_weight, load_any_style, stylize_fast
+from impasto.nets.any_style import AnyStyle, Shape, blend, content_weight, load_any_style
 from impasto.nets.cnn import Cnn, build_cnn
 from impasto.nets.layers import conv, max_pool
+from impasto.nets.painter import stylize_fast
 from impasto.nets.passes import ExplicitPass
 from impasto.train.any_style import HeldOut, Settings, Training, train
 from impasto.train.data import Folder, Source

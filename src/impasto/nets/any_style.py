@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from impasto.errors import UserError
 from impasto.nets.cnn import read_tensors
 
 FORMAT = "impasto-any-style-1"
+SHIPPED = Path(str(files("impasto") / "data" / "any_style.safetensors"))
 SMALLEST_SIDE_PX = 32
 # Sides are padded to multiples of the deepest stride.
 STRIDE = 8
@@ -88,13 +90,17 @@ class StyledNorm(nn.Module):
         super().__init__()
         self.affine = small(nn.Linear(code, 2 * channels))
 
+    def scale_shift(self, code: Float[Tensor, "n k"]) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n c"]]:
+        change, shift = self.affine(code).chunk(2, 1)
+        return change + 1, shift
+
     def forward(self, x: Float[Tensor, "n c h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n c h w"]:
-        change, shift = self.affine(code).to(x.dtype).chunk(2, 1)
-        scale = change + 1
-        if len(x) == 1:
-            # On one channels_last picture this is the same in one pass; instance_norm copies twice.
-            return F.batch_norm(x, None, None, scale[0], shift[0], training=True)
-        return torch.addcmul(shift[..., None, None], F.instance_norm(x), scale[..., None, None])
+        scale, shift = (part.to(x.dtype)[..., None, None] for part in self.scale_shift(code))
+        return torch.addcmul(shift, F.instance_norm(x), scale)
+
+
+Normalise = Callable[[StyledNorm, Tensor], Tensor]
+"""How a layer's output is normalised: the layer with its code, or what was made of them beforehand."""
 
 
 class Residual(nn.Module):
@@ -103,10 +109,9 @@ class Residual(nn.Module):
         self.conv1, self.norm1 = conv(channels, channels), StyledNorm(channels, code)
         self.conv2, self.norm2 = conv(channels, channels, dilation=dilation), StyledNorm(channels, code)
 
-    def forward(self, x: Float[Tensor, "n c h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n c h w"]:
-        inner = F.relu(self.norm1(self.conv1(x), code), inplace=True)
-        changed: Tensor = self.norm2(self.conv2(inner), code)
-        return x + changed
+    def forward(self, x: Float[Tensor, "n c h w"], norm: Normalise) -> Float[Tensor, "n c h w"]:
+        inner = F.relu(norm(self.norm1, self.conv1(x)), inplace=True)
+        return norm(self.norm2, self.conv2(inner)).add_(x)
 
 
 class Coarse(nn.Module):
@@ -118,8 +123,8 @@ class Coarse(nn.Module):
         self.block = Residual(channels, code, dilation=2)
         self.up = zeroed(nn.Conv2d(channels, channels, 1))
 
-    def forward(self, x: Float[Tensor, "n c h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n c h w"]:
-        low = self.block(F.relu(self.norm(self.down(x), code), inplace=True), code)
+    def forward(self, x: Float[Tensor, "n c h w"], norm: Normalise) -> Float[Tensor, "n c h w"]:
+        low = self.block(F.relu(norm(self.norm, self.down(x)), inplace=True), norm)
         # Bilinear, so that no grid of doubled pixels is left.
         return x + F.interpolate(self.up(low), scale_factor=2, mode="bilinear", align_corners=False)
 
@@ -201,30 +206,51 @@ class AnyStyle(nn.Module):
 
         strength: 0 gives the photo itself, 1 the boldest picture; below `FADE` the photo shows through.
         """
-        log = content_weight(strength).log()
-        code = code + self.dial(torch.stack([log, log * log], 1).to(code.dtype))
+        code = self.dialled(code, strength)
         height, width = photo.shape[2:]
-        painted = self.paint(mirrored(photo, STRIDE), code)[..., :height, :width]
+        painted = self.paint(mirrored(photo, STRIDE), lambda layer, x: layer(x, code), self.colours(code))
         share = (strength / FADE).clamp(0, 1).view(-1, 1, 1, 1)
-        return torch.lerp(photo.float(), painted.float(), share.float())
+        return torch.lerp(photo.float(), painted[..., :height, :width].float(), share.float())
 
-    def paint(self, photo: Float[Tensor, "n 3 h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n 3 h w"]:
+    def dialled(self, code: Float[Tensor, "n k"], strength: Float[Tensor, " n"]) -> Float[Tensor, "n k"]:
+        """Codes that also tell how much of the photo is to be kept."""
+        log = content_weight(strength).log()
+        told: Tensor = code + self.dial(torch.stack([log, log * log], 1).to(code.dtype))
+        return told
+
+    def colours(self, code: Float[Tensor, "n k"]) -> tuple[Float[Tensor, "n 12"], Float[Tensor, "n 12"]]:
+        """Scale and shift of the last layer's channels."""
+        change, shift = self.colour(code).chunk(2, 1)
+        return change + 1, shift
+
+    def paint(
+        self,
+        photo: Float[Tensor, "n 3 h w"],
+        norm: Normalise,
+        colours: tuple[Float[Tensor, "n 12"], Float[Tensor, "n 12"]],
+    ) -> Float[Tensor, "n 3 h w"]:
+        """The pass itself, on photos with sides that are multiples of `STRIDE`."""
         x = to_blocks((photo * 2 - 1).to(self.conv1.weight.dtype))
-        x = F.relu(self.norm1(self.conv1(x), code), inplace=True)
-        x = F.relu(self.norm2(self.conv2(x), code), inplace=True)
-        x = self.coarse(x, code)
+        x = F.relu(norm(self.norm1, self.conv1(x)), inplace=True)
+        x = F.relu(norm(self.norm2, self.conv2(x)), inplace=True)
+        x = self.coarse(x, norm)
         for block in self.trunk:
-            x = block(x, code)
+            x = block(x, norm)
         x = F.interpolate(x, scale_factor=2)
-        x = F.relu(self.norm3(self.conv3(x), code), inplace=True)
-        scale, shift = self.colour(code).to(x.dtype)[..., None, None].chunk(2, 1)
-        return F.pixel_shuffle(torch.sigmoid(torch.addcmul(shift, self.conv4(x), scale + 1)), 2)
+        x = F.relu(norm(self.norm3, self.conv3(x)), inplace=True)
+        scale, shift = (part.to(x.dtype)[..., None, None] for part in colours)
+        return F.pixel_shuffle(torch.sigmoid(torch.addcmul(shift, self.conv4(x), scale)), 2)
 
     def save(self, file: str | Path, card: dict[str, str] | None = None) -> None:
         """Write the weights in half precision, with the network's sizes and a model card in the file's header."""
         header = {"format": FORMAT, "shape": json.dumps(asdict(self.shape)), **(card or {})}
         tensors = {name: tensor.detach().half().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(tensors, str(file), header)
+        temporary = Path(file).with_suffix(".part")
+        try:
+            save_file(tensors, str(temporary), header)
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def mirrored(picture: Float[Tensor, "n 3 h w"], multiple: int) -> Float[Tensor, "n 3 h2 w2"]:
@@ -239,8 +265,11 @@ def mirrored(picture: Float[Tensor, "n 3 h w"], multiple: int) -> Float[Tensor, 
 def load_any_style(file: str | Path) -> AnyStyle:
     """The network that `AnyStyle.save` wrote, in float32; UserError for any other file."""
     header, tensors = read_tensors(file)
-    if header.get("format") != FORMAT:
-        raise UserError(f"{file} is no any-style network of this version of Impasto.")
+    written = header.get("format", "")
+    if written.startswith(FORMAT.rstrip("0123456789")) and written != FORMAT:
+        raise UserError(f"{file} is of another version of Impasto ({written}, not {FORMAT}): update Impasto.")
+    if written != FORMAT:
+        raise UserError(f"{file} is no any-style network: give a file that impasto train or train-any wrote.")
     fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(header["shape"]).items()
     }
@@ -256,18 +285,3 @@ def blend(codes: Sequence[Float[Tensor, "1 k"]], weights: Sequence[float]) -> Fl
     """One code between several, by weights of any scale; a larger weight draws the picture nearer to that style."""
     total = sum(weights)
     return torch.stack([code * (weight / total) for code, weight in zip(codes, weights, strict=True)]).sum(0)
-
-
-@torch.inference_mode()
-def stylize_fast(
-    network: AnyStyle, photo: Float[Tensor, "1 3 h w"], code: Float[Tensor, "1 k"], strength: float = 1.0
-) -> Float[Tensor, "1 3 h w"]:
-    """Paint one photo (RGB, 0..1, any size from 32 px) in the network's own precision; float32, 0..1.
-
-    code: of `AnyStyle.encode`, or a `blend` of several. strength: 0 (the photo itself) to 1 (boldest).
-    """
-    if strength <= 0:
-        return photo.float()
-    dtype = network.conv1.weight.dtype
-    painted: Tensor = network(photo, code.to(dtype), torch.tensor([strength], device=photo.device))
-    return painted

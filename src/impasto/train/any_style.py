@@ -21,8 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from impasto.errors import JobError
-from impasto.nets.any_style import AnyStyle, Shape, content_weight, stylize_fast
+from impasto.nets.any_style import AnyStyle, Shape, content_weight
 from impasto.nets.cnn import Cnn
+from impasto.nets.painter import stylize_fast
 from impasto.nets.passes import ExplicitPass
 from impasto.picture import Picture
 from impasto.train import checkpoint
