@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from impasto import colour
+from impasto.engines.fast import FastEngine, code_of
 from impasto.engines.objective import Aim
 from impasto.engines.optimize import Optimization, Outcome, Task
 from impasto.engines.scales import plan_scales
 from impasto.engines.state import Snapshot
-from impasto.errors import JobError
+from impasto.errors import JobError, WeightsError
 from impasto.events import Entry, Listener
 from impasto.hardware import choose_device, choose_dtype, keep_big_blocks, peak_bytes
 from impasto.job import SMALLEST_SIDE_PX, StyleJob
 from impasto.limits import limits
-from impasto.nets.catalogue import network as known_network
 from impasto.nets.cnn import Cnn
+from impasto.nets.loaded import Loaded
 from impasto.nets.module import ModuleNet
 from impasto.nets.passes import AutogradPass, ExplicitPass, NetworkPass
 from impasto.picture import Picture, read_picture, write_picture
@@ -57,9 +59,18 @@ class Result:
         return len(self.history)
 
     @property
+    def summary(self) -> str:
+        """What was done, in a few words."""
+        if self.engine == "fast":
+            return f"painted in one pass in {self.seconds:.2f} s"
+        return f"{self.iterations} iterations in {self.seconds:.1f} s, stopped by {self.stopped_by}"
+
+    @property
     def losses(self) -> dict[str, float]:
-        """The distances, by kind and layer, at the best iteration of the last scale."""
+        """The distances, by kind and layer, at the best iteration of the last scale; none of the fast engine's."""
         last = [entry for entry in self.history if entry.scale == self.history[-1].scale and math.isfinite(entry.total)]
+        if not last:
+            return {}
         best = min(last, key=lambda entry: entry.total)
         return {"total": best.total, "content": best.content, "style": best.style, **best.losses}
 
@@ -115,19 +126,44 @@ def fitted(picture: Picture, longest: float) -> tuple[int, int]:
     return max(SMALLEST_SIDE_PX, round(picture.height * factor)), max(SMALLEST_SIDE_PX, round(picture.width * factor))
 
 
+@runtime_checkable
+class Engine(Protocol):
+    """What makes the picture, everything that it needs being loaded."""
+
+    @property
+    def name(self) -> str: ...
+
+    def run(self, listeners: Sequence[Listener], resume: Snapshot | None) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Optimize:
+    """The classical method, iteration by iteration."""
+
+    task: Task
+    network: NetworkPass
+    name: str = field(default="optimize", init=False)
+
+    def run(self, listeners: Sequence[Listener], resume: Snapshot | None) -> Outcome:
+        return Optimization(self.task, self.network, listeners, resume).run()
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """A job with its pictures and network loaded and checked; nothing is left that could be refused."""
+    """A job with its pictures and network loaded and checked; nothing is left that could be refused.
+
+    advice: one sentence, where a better result could be had.
+    """
 
     job: StyleJob
     sources: Sources
-    task: Task
-    network: NetworkPass
+    engine: Engine
+    advice: str | None = None
 
     def run(self, listeners: Sequence[Listener] = (), resume: Snapshot | None = None) -> Result:
         """Run the engine. listeners: hear of every step, and may stop the run."""
-        outcome = Optimization(self.task, self.network, [*listeners, *limits(self.job)], resume).run()
-        return finish(self.job, self.sources, outcome)
+        outcome = self.engine.run([*listeners, *limits(self.job)], resume)
+        return finish(self.job, self.sources, self.engine.name, outcome)
 
     def snapshot(self, file: Path) -> Snapshot:
         """Where an interrupted run of the same job stood."""
@@ -140,17 +176,28 @@ def prepare_run(
     photo: Picture | None = None,
     styles: Sequence[Picture] | None = None,
     network: Cnn | nn.Module | None = None,
+    loaded: Loaded | None = None,
 ) -> Prepared:
     """Load what a job needs. photo, styles, network: those already loaded; the job's own files and backbone are read
-    where they are absent. Raises UserError for what cannot be done as asked."""
+    where they are absent. loaded: what pictures share. Raises UserError for what cannot be done as asked."""
     keep_big_blocks()
     torch.set_num_threads(job.threads or os.cpu_count() or 1)
     device = choose_device(job.device)
     sources = read_sources(job, photo, styles, device)
-    loaded = load_network(job, network)
-    task = make_task(job, sources, loaded)
-    check_sizes(loaded, task)
-    return Prepared(job, sources, task, prepare_network(loaded, job, task.aim.layers, device))
+    loaded = loaded or Loaded()
+    if job.is_fast:
+        return Prepared(job, sources, fast_engine(job, sources, loaded))
+    try:
+        own = load_network(job, network, loaded)
+    except WeightsError as error:
+        if not job.may_be_draft:
+            raise
+        return Prepared(
+            job, sources, fast_engine(job, sources, loaded), f"Only a draft was painted, in one pass. {error}"
+        )
+    task = make_task(job, sources, own, loaded)
+    check_sizes(own, task)
+    return Prepared(job, sources, Optimize(task, prepare_network(own, job, task.aim.layers, device)))
 
 
 def run(
@@ -161,9 +208,13 @@ def run(
     network: Cnn | nn.Module | None = None,
     listeners: Sequence[Listener] = (),
     resume: Snapshot | None = None,
+    loaded: Loaded | None = None,
 ) -> Result:
-    """Do a job: `prepare_run`, then `Prepared.run`."""
-    return prepare_run(job, photo=photo, styles=styles, network=network).run(listeners, resume)
+    """Do a job: `prepare_run`, then `Prepared.run`; advice is given as a warning."""
+    prepared = prepare_run(job, photo=photo, styles=styles, network=network, loaded=loaded)
+    if prepared.advice:
+        warnings.warn(prepared.advice, stacklevel=2)
+    return prepared.run(listeners, resume)
 
 
 def read_sources(
@@ -175,7 +226,7 @@ def read_sources(
         photo = read_picture(job.photo, max_pixels=job.max_pixels)
     if styles is None:
         styles = [read_picture(style.file, max_pixels=job.max_pixels) for style in job.styles]
-    if not styles:
+    if not styles and not job.model:
         raise JobError("The job names no style picture: give at least one.")
     photo = at_size(photo, job.size)
     if job.match_colour:
@@ -200,29 +251,41 @@ def at_size(photo: Picture, size: int | None) -> Picture:
     return photo.resized(height, width)
 
 
-def load_network(job: StyleJob, network: Cnn | nn.Module | None) -> Network:
+def load_network(job: StyleJob, network: Cnn | nn.Module | None, loaded: Loaded) -> Network:
     if network is None:
-        return known_network(job.backbone, pooling=job.pooling)
+        return loaded.backbone(job.backbone, job.pooling)
     return network if isinstance(network, Cnn) else ModuleNet(network)
 
 
-def make_task(job: StyleJob, sources: Sources, network: Network) -> Task:
+def fast_engine(job: StyleJob, sources: Sources, loaded: Loaded) -> FastEngine:
+    """The fast engine with its network, and the styles as codes."""
+    network = loaded.model(job.model, sources.device, choose_dtype(job.precision, sources.device))
+    shares = shares_of(job, sources)
+    code, grey = code_of(network, loaded, sources.styles, shares, max(sources.size), job.style_scale)
+    return FastEngine(network, sources.photo_at(*sources.size), code, job.strength, grey)
+
+
+def shares_of(job: StyleJob, sources: Sources) -> tuple[float, ...]:
+    return tuple(style.weight for style in job.styles) or (1.0,) * len(sources.styles)
+
+
+def make_task(job: StyleJob, sources: Sources, network: Network, loaded: Loaded) -> Task:
     """The job in the engine's terms; LayerError for layers that the network does not have."""
-    shares = tuple(style.weight for style in job.styles) or (1.0,) * len(sources.styles)
     content_layers, style_layers = (proper_names(names, network) for names in (job.content_layers, job.style_layers))
     aim = Aim(
         job.content_loss, job.style_loss, content_layers, style_layers,
-        job.content_weight, job.style_weight, job.tv_weight, shares,
+        job.content_weight, job.style_weight, job.tv_weight, shares_of(job, sources),
     )  # fmt: skip
     scales = plan_scales(*sources.size, job.pyramid_from, job.total_iterations)
-    return Task(
-        sources.photo_at, sources.styles_at, starting_picture(job, sources), job.init == "content", aim,
-        job.optimizer, job.learning_rate, scales,
-    )  # fmt: skip
+    start, carry_detail = starting_picture(job, sources, loaded), job.init in ("content", "draft")
+    return Task(sources.photo_at, sources.styles_at, start, carry_detail, aim, job.optimizer, job.learning_rate, scales)
 
 
-def starting_picture(job: StyleJob, sources: Sources) -> Any:
+def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded) -> Any:
     """The picture before the first iteration, at any size."""
+    if job.init == "draft":
+        engine = fast_engine(job, sources, loaded)
+        return lambda height, width: replace(engine, photo=sources.photo_at(height, width)).run().picture
     if job.init == "content":
         return lambda height, width: sources.photo_at(height, width).clone()
     if job.init == "random":
@@ -260,11 +323,11 @@ def prepare_network(network: Network, job: StyleJob, layers: Sequence[str], devi
     return AutogradPass(network, layers, device=device)
 
 
-def finish(job: StyleJob, sources: Sources, outcome: Outcome) -> Result:
+def finish(job: StyleJob, sources: Sources, engine: str, outcome: Outcome) -> Result:
     pixels = outcome.picture[0].float().cpu().numpy()
     if job.keep_colour:
         pixels = colour.keep_colour(pixels, sources.photo.pixels)
     picture = sources.photo.with_pixels(pixels)
     return Result(
-        picture, outcome.history, outcome.stopped_by, job, "optimize", outcome.seconds, peak_bytes(), outcome.snapshot
+        picture, outcome.history, outcome.stopped_by, job, engine, outcome.seconds, peak_bytes(), outcome.snapshot
     )  # fmt: skip

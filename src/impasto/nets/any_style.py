@@ -270,15 +270,28 @@ def load_any_style(file: str | Path) -> AnyStyle:
         raise UserError(f"{file} is of another version of Impasto ({written}, not {FORMAT}): update Impasto.")
     if written != FORMAT:
         raise UserError(f"{file} is no any-style network: give a file that impasto train or train-any wrote.")
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(header["shape"]).items()
-    }
-    network = AnyStyle(Shape(**fields))
+    network = AnyStyle(shape_of(header, file))
     wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
     if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
         raise UserError(f"{file} does not hold the tensors that its header tells of: get a whole copy of it.")
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return network.eval().requires_grad_(False)
+
+
+def shape_of(header: dict[str, str], file: str | Path) -> Shape:
+    """The sizes in a file's header; UserError for what makes no network."""
+    try:
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in json.loads(header["shape"]).items()
+        }
+        shape = Shape(**fields)
+        lengths = [shape.code, shape.width, shape.hidden, *shape.encoder, *shape.deep]
+        if all(1 <= length <= 4096 for length in lengths) and 0 <= shape.blocks <= 64:
+            return shape
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{file} tells of no sizes that make a network: get another copy of it.") from error
+    raise UserError(f"{file} tells of sizes that make no network: get another copy of it.")
 
 
 def blend(codes: Sequence[Float[Tensor, "1 k"]], weights: Sequence[float]) -> Float[Tensor, "1 k"]:

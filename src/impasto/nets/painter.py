@@ -25,10 +25,10 @@ class Painter:
         weights = network.conv1.weight
         code = network.dialled(code.to(weights.dtype), torch.tensor([strength], device=weights.device))
         # Statistics and what is made of them stay in float32, whatever the network computes in.
+        layers = [layer for layer in network.modules() if isinstance(layer, StyledNorm)]
+        affines = [layer.scale_shift(code) for layer in layers]
         self.affines = {
-            layer: tuple(part[0].float() for part in layer.scale_shift(code))
-            for layer in network.modules()
-            if isinstance(layer, StyledNorm)
+            layer: (scale[0].float(), shift[0].float()) for layer, (scale, shift) in zip(layers, affines, strict=True)
         }
         self.colours = network.colours(code)
 
