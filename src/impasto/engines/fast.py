@@ -30,6 +30,8 @@ from impasto.nets.painter import Painter
 from impasto.picture import Picture
 
 WHOLE_PX = 1 << 21
+# Pixels of the smaller photo that the statistics are taken from.
+STATISTICS_PX = 1 << 20
 CORE_PX = 1024
 # Longest side of a style as it is looked at, before `style_scale`: strokes are no larger than the network sees.
 STYLE_PX, LARGEST_STYLE_PX = 1024, 4096
@@ -97,7 +99,9 @@ class FastEngine:
             yield from ((core, core.of(self.photo[0])[None].float()) for core in tiles)
             return
         painter = Painter(self.network, self.code, self.strength)
-        statistics = painter.statistics(reduced(self.photo, self.whole_px)) if self.is_large else None
+        statistics = (
+            painter.statistics(reduced(self.photo, min(STATISTICS_PX, self.whole_px))) if self.is_large else None
+        )
         for core in tiles:
             window = widened(core, painter.halo_px, self.photo.shape[2], self.photo.shape[3])
             photo = window.of(self.photo[0])[None].contiguous()

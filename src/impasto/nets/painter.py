@@ -11,6 +11,8 @@ from impasto.nets.any_style import FADE, STRIDE, AnyStyle, StyledNorm, mirrored
 
 Statistics = dict[StyledNorm, tuple[Tensor, Tensor]]
 """Mean and variance of the channels that each layer normalises."""
+# What is added to a variance before its root is taken; torch's own default.
+EPSILON = 1e-5
 
 
 class Painter:
@@ -62,9 +64,10 @@ class Painter:
         found: Statistics = {}
 
         def norm(layer: StyledNorm, x: Tensor) -> Tensor:
-            variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
-            found[layer] = mean, variance
-            return F.batch_norm(x, mean, variance, *self.affines[layer])
+            scale, shift = self.affines[layer]
+            normed, mean, inverse = torch.native_batch_norm(x, scale, shift, None, None, True, 0.0, EPSILON)
+            found[layer] = mean, inverse.pow(-2) - EPSILON
+            return normed
 
         self.network.paint(mirrored(photo, STRIDE), norm, self.colours)
         return found
