@@ -159,7 +159,7 @@ def test_objective_against_autograd() -> None:
     mix = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.3, 0.7], [1.0, 0.0]])
     weight = torch.tensor([0.02, 0.1, 0.5, 1.0])
     objective = Objective(ExplicitPass(cnn, [*STYLE_LAYERS, CONTENT_LAYER], dtype=torch.float32, device=CPU), hard=0.3)
-    targets = objective.targets(photos, styles, photo_of, mix, weight)
+    targets = objective.targets(photos, objective.grams(styles), photo_of, mix, weight)
     found, told = objective(pictures, targets)
 
     leaf = pictures.clone().requires_grad_()
@@ -251,7 +251,11 @@ def test_training_brings_the_objective_down(folders: tuple[Path, Path]) -> None:
 
     def left() -> float:
         targets = training.objective.targets(
-            batch.photos, batch.styles, batch.photo_of, batch.mix, content_weight(batch.strength)
+            batch.photos,
+            training.objective.grams(batch.styles),
+            batch.photo_of,
+            batch.mix,
+            content_weight(batch.strength),
         )
         with torch.no_grad():
             pictures = training.network(
@@ -276,8 +280,8 @@ def test_train_logs_and_goes_on(folders: tuple[Path, Path], tmp_path: Path) -> N
         device=CPU,
         dtype=torch.float32,
     )
-    assert len(HeldOut(training.source).pairs) == 2
-    train(training, out, sheet_every=10)
+    assert len(HeldOut.of(training.source).pairs) == 2
+    train(training, out, HeldOut.of(training.source), sheet_every=10)
     assert (out / "log.csv").read_text().count("\n") == 2
     assert (out / "held_out.csv").read_text().count("\n") == 1 + 2 * 3
     assert Image.open(out / "sheet-000010.png").size == (5 * 256, 2 * 256)

@@ -154,7 +154,16 @@ def code_of(
     network: AnyStyle, loaded: Loaded, styles: Sequence[Picture], weights: Sequence[float], result_longest: int,
     style_scale: float,
 ) -> tuple[Float[Tensor, "1 k"], bool]:  # fmt: skip
-    """The styles' codes blended by their weights, and whether none of them has any colour."""
+    """The styles' codes blended by their weights, and whether none of them has any colour.
+
+    A network of one style has its own code; JobError where it is given styles, or another is given none.
+    """
+    if network.encoder is None:
+        if styles:
+            raise JobError("The network of --model has one style, its own: leave the style pictures out.")
+        return network.own.float(), False
+    if not styles:
+        raise JobError("The network of --model paints any style: give a style picture.")
     codes = []
     for style in styles:
         # Of the style as it is, so that one that was seen before is not even resized.

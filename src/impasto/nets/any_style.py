@@ -41,7 +41,8 @@ FADE = 0.2
 @dataclass(frozen=True)
 class Shape:
     """Sizes of the network. code: numbers a style is told by; width: channels at a quarter of the size; blocks:
-    residual blocks there; encoder, deep: channels of the style encoder's plain and separable convolutions."""
+    residual blocks there; encoder, deep: channels of the style encoder's plain and separable convolutions. Without an
+    encoder the network has one style, its own."""
 
     code: int = 256
     width: int = 96
@@ -49,6 +50,10 @@ class Shape:
     encoder: tuple[int, ...] = (48, 96, 128, 192, 192)
     deep: tuple[int, ...] = (128, 128)
     hidden: int = 512
+
+
+# Of one style: about 310,000 parameters.
+ONE_STYLE = Shape(code=8, width=48, encoder=(), deep=())
 
 
 def content_weight(strength: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -181,7 +186,9 @@ class AnyStyle(nn.Module):
         super().__init__()
         self.shape = shape = shape or Shape()
         code, width, half = shape.code, shape.width, shape.width // 2
-        self.encoder = StyleEncoder(shape)
+        self.encoder = StyleEncoder(shape) if shape.encoder else None
+        if self.encoder is None:
+            self.own = nn.Parameter(torch.ones(1, code))
         self.dial = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), zeroed(nn.Linear(64, code)))
         self.conv1, self.norm1 = conv(12, half), StyledNorm(half, code)
         self.conv2, self.norm2 = conv(half, width, stride=2), StyledNorm(width, code)
@@ -194,8 +201,11 @@ class AnyStyle(nn.Module):
     def encode(self, style: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
         """Codes of style pictures (RGB, 0..1, sides from 32 px), in float32; averages of codes are styles in between.
 
-        The scale of the style is that of its pixels: a larger picture of the same painting gives larger strokes.
+        The scale of the style is that of its pixels: a larger picture of the same painting gives larger strokes. A
+        network of one style gives its own code, whatever it is shown.
         """
+        if self.encoder is None:
+            return self.own.float().expand(len(style), -1)
         code: Tensor = self.encoder(mirrored(style, 2).to(self.conv1.weight.dtype))
         return code.float()
 
