@@ -160,7 +160,7 @@ def work(training: Training, pairs: HeldOut, output: Path, folder: Path, card: s
         task = bar.add_task("training", total=training.settings.steps, completed=training.step)
 
         def show(distances: dict[str, float]) -> None:
-            told = f"content {distances['content']:.3f}, style {distances['style']:.3f}"
+            told = ", ".join(f"{name} {distances[name]:.3f}" for name in ("content", "style") if name in distances)
             bar.update(task, completed=training.step, description=told)
 
         run(

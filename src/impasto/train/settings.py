@@ -53,5 +53,6 @@ class OneStyleSettings(Settings):
 
     steps: int = Field(3_000, ge=1, description="Steps in all; the learning rate falls over the last of them.")
     copied: int = Field(600, ge=0, description="Steps, the first, in which the large network is copied.")
+    warm_up: int = Field(50, ge=0, description="Steps over which the learning rate rises from 0.")
     learning_rate: float = Field(2e-3, gt=0, description="Of AdamW, between warming up and falling off.")
     average: float = Field(0.995, ge=0, lt=1, description="Of the moving average of the weights, which is kept.")
