@@ -198,6 +198,14 @@ def test_a_session_codes_a_style_once(photo: Picture, style: Picture, monkeypatc
     assert np.array_equal(second.picture.pixels, painted(picture(96, 128, 7), style))
 
 
+def test_a_photo_in_its_own_style_is_the_photo(photo: Picture, tmp_path: Path) -> None:
+    assert np.array_equal(painted(photo, photo), photo.pixels)
+    photo.save(tmp_path / "again.jpg")
+    again = read_picture(tmp_path / "again.jpg").resized(60, 80)
+    assert abs(painted(photo, again) - photo.pixels).mean() < 0.02
+    assert abs(painted(photo, [photo, picture(96, 96, 2)]) - photo.pixels).mean() > 0.05
+
+
 def test_grey_styles_give_grey_pictures(photo: Picture, style: Picture) -> None:
     grey = Picture(np.repeat(style.pixels[:1], 3, 0))
     pixels = painted(photo, grey)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from impasto import colour
-from impasto.engines.fast import FastEngine, code_of
+from impasto.engines.fast import FastEngine, code_of, own_style
 from impasto.engines.objective import Aim
 from impasto.engines.optimize import Optimization, Outcome, Task
 from impasto.engines.scales import plan_scales
@@ -262,7 +262,8 @@ def fast_engine(job: StyleJob, sources: Sources, loaded: Loaded) -> FastEngine:
     network = loaded.model(job.model, sources.device, choose_dtype(job.precision, sources.device))
     shares = shares_of(job, sources)
     code, grey = code_of(network, loaded, sources.styles, shares, max(sources.size), job.style_scale)
-    return FastEngine(network, sources.photo_at(*sources.size), code, job.strength, grey)
+    strength = job.strength * (own_style(sources.photo, sources.styles) if sources.styles else 1.0)
+    return FastEngine(network, sources.photo_at(*sources.size), code, strength, grey)
 
 
 def shares_of(job: StyleJob, sources: Sources) -> tuple[float, ...]:

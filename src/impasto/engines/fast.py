@@ -37,6 +37,8 @@ CORE_PX = 1024
 STYLE_PX, LARGEST_STYLE_PX = 1024, 4096
 # Where no channel of a style is further from the others than this, the style has no colour.
 GREY = 2.5 / 255
+# Mean differences of two pictures seen from afar, up to which they are the same one, and from which they are two.
+THE_SAME, ANOTHER = 0.01, 0.03
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,20 @@ def reduced(photo: Float[Tensor, "1 3 h w"], pixels: int) -> Float[Tensor, "1 3 
 def luma(picture: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 1 h w"]:
     """BT.709 luma of sRGB values."""
     return (picture * picture.new_tensor([0.2126, 0.7152, 0.0722]).view(3, 1, 1)).sum(1, keepdim=True)
+
+
+def own_style(photo: Picture, styles: Sequence[Picture]) -> float:
+    """0 where each style is the photo itself, 1 where one is another picture: the share of the strength to use.
+
+    A photo in its own style is the photo, which the network alone does not quite know.
+    """
+    seen = from_afar(photo)
+    farthest = max(float((from_afar(style) - seen).abs().mean()) for style in styles)
+    return min(1.0, max(0.0, (farthest - THE_SAME) / (ANOTHER - THE_SAME)))
+
+
+def from_afar(picture: Picture) -> Float[Tensor, "3 8 8"]:
+    return F.adaptive_avg_pool2d(torch.from_numpy(np.ascontiguousarray(picture.pixels)), 8)
 
 
 def has_no_colour(style: Picture) -> bool:
