@@ -22,8 +22,9 @@ from impasto.job import StyleJob, parse_style
 if TYPE_CHECKING:
     from impasto.run import Result
 
-EPILOG = "Other commands (each with --help): " + "; ".join(
-    f"impasto {name}: {text}" for name, (_, _, text) in COMMANDS.items()
+# Its lines stay as they are (click's \b).
+EPILOG = "\b\nOther commands, each with --help:\n" + "\n".join(
+    f"  {'impasto ' + name:18} {text}" for name, (_, _, text) in COMMANDS.items()
 )
 
 

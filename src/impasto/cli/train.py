@@ -70,7 +70,8 @@ def train(style: str, photos: Path, style_size: int, output: Path, folder: Path 
     """Train a small network that paints in the one style of the picture STYLE.
 
     It begins as a copy of the network for any style, and is then trained to the style itself. Goes on from the
-    checkpoint in its folder if there is one. `impasto PHOTO --model MODEL -o OUT` uses it, also while it is trained.
+    checkpoint in its folder if there is one. `impasto PHOTO --model MODEL -o OUT` uses it; network.safetensors in its
+    folder is what there is so far.
     """
     folder = prepared_folder(output, folder)
     settings = settings_of(OneStyleSettings, options, folder)
