@@ -114,7 +114,22 @@ def options() -> Image.Image:
     return sheet([(name, painted("coffee", "night", **SMALL | fields)) for name, fields in changes.items()], 4, 300)
 
 
-PICTURES: dict[str, Callable[[], Image.Image]] = {"gallery": gallery, "losses": losses, "options": options}
+def strength() -> Image.Image:
+    """The fast engine's dial, on two pairs."""
+    cells = []
+    for pair in (("chelsea", "woodcut"), ("coffee", "watercolour")):
+        for value in (0, 0.3, 0.6, 0.8, 1):
+            result = painted(*pair, engine="fast", size=512, strength=value)
+            cells.append((f"--strength {value}", result))
+    return sheet(cells, 5, 260)
+
+
+PICTURES: dict[str, Callable[[], Image.Image]] = {
+    "gallery": gallery,
+    "losses": losses,
+    "options": options,
+    "strength": strength,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

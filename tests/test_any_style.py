@@ -17,9 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from impasto.errors import UserError
-from impasto.nets.any_style import AnyStyle, Shape, blend, content_weight, load_any_style, stylize_fast
+from impasto.nets.any_style import AnyStyle, Shape, blend, content_weight, doubled, load_any_style
+from impasto.nets.any_style import conv as reflecting
 from impasto.nets.cnn import Cnn, build_cnn
 from impasto.nets.layers import conv, max_pool
+from impasto.nets.painter import stylize_fast
 from impasto.nets.passes import ExplicitPass
 from impasto.train.any_style import HeldOut, Settings, Training, train
 from impasto.train.data import Folder, Source
@@ -158,7 +160,7 @@ def test_objective_against_autograd() -> None:
     mix = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.3, 0.7], [1.0, 0.0]])
     weight = torch.tensor([0.02, 0.1, 0.5, 1.0])
     objective = Objective(ExplicitPass(cnn, [*STYLE_LAYERS, CONTENT_LAYER], dtype=torch.float32, device=CPU), hard=0.3)
-    targets = objective.targets(photos, styles, photo_of, mix, weight)
+    targets = objective.targets(photos, objective.grams(styles), photo_of, mix, weight)
     found, told = objective(pictures, targets)
 
     leaf = pictures.clone().requires_grad_()
@@ -250,7 +252,11 @@ def test_training_brings_the_objective_down(folders: tuple[Path, Path]) -> None:
 
     def left() -> float:
         targets = training.objective.targets(
-            batch.photos, batch.styles, batch.photo_of, batch.mix, content_weight(batch.strength)
+            batch.photos,
+            training.objective.grams(batch.styles),
+            batch.photo_of,
+            batch.mix,
+            content_weight(batch.strength),
         )
         with torch.no_grad():
             pictures = training.network(
@@ -275,8 +281,8 @@ def test_train_logs_and_goes_on(folders: tuple[Path, Path], tmp_path: Path) -> N
         device=CPU,
         dtype=torch.float32,
     )
-    assert len(HeldOut(training.source).pairs) == 2
-    train(training, out, sheet_every=10)
+    assert len(HeldOut.of(training.source).pairs) == 2
+    train(training, out, HeldOut.of(training.source), sheet_every=10)
     assert (out / "log.csv").read_text().count("\n") == 2
     assert (out / "held_out.csv").read_text().count("\n") == 1 + 2 * 3
     assert Image.open(out / "sheet-000010.png").size == (5 * 256, 2 * 256)
@@ -317,3 +323,10 @@ def test_two_processes_train_as_one(folders: tuple[Path, Path]) -> None:
     alone = [training.run_step() for _ in range(4)]
     for line, own in zip(json.loads(told[0].splitlines()[-1]), alone, strict=True):
         assert line == pytest.approx(own, rel=1e-3)
+
+
+def test_a_layer_on_a_doubled_picture_is_done_without_doubling_it() -> None:
+    torch.manual_seed(0)
+    layer, x = reflecting(5, 7), torch.randn(2, 5, 9, 6)
+    wanted = layer(torch.nn.functional.interpolate(x, scale_factor=2))
+    assert torch.allclose(doubled(x, layer), wanted, atol=1e-5)

@@ -13,14 +13,16 @@ from impasto.cli.main import COMMANDS, command
 from impasto.nets.sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / name for name in ("README.md", "README.zh.md", "docs/losses.md", "docs/networks.md", "CONTRIBUTING.md")]
+PAGES = [ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")]
+PAGES += [ROOT / "docs" / name for name in ("losses.md", "networks.md", "fast.md", "model_card.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_files_and_links_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    known = {flag for parameter in command(None).params for flag in parameter.opts}
-    known |= {"--help", "--index-url"}
+    commands = [command(None), *map(command, COMMANDS)]
+    known = {flag for one in commands for parameter in one.params for flag in parameter.opts}
+    known |= {"--help", "--index-url", "--nproc-per-node"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / link).exists(), link

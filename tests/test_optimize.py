@@ -282,15 +282,15 @@ def test_one_channel_networks_are_given_grey_pictures(photo_array: np.ndarray, s
 
 def test_a_session_loads_its_network_once(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[str] = []
-    from impasto import api
+    from impasto.nets import loaded
 
-    load = api.known_network
+    load = loaded.network
 
     def counted(name: str, **more: object) -> Cnn:
         loads.append(name)
         return load(name, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(api, "known_network", counted)
+    monkeypatch.setattr(loaded, "network", counted)
     net = str(files / "net.safetensors")
     with impasto.Session(backbone=net, iterations=3, precision="fp32", **LAYERS) as session:
         first = session.stylize(files / "photo.png", files / "style.png")

@@ -24,7 +24,7 @@ from impasto.nets.cnn import Cnn
 from impasto.nets.cost import cost_of
 from impasto.picture import Picture
 from impasto.plan import MIB, Work, budget_of, make_plan, ways_of
-from impasto.run import Prepared, Result, prepare_run
+from impasto.run import Optimize, Prepared, Result, prepare_run
 from support import grained_picture
 from support import impasto as command_line
 
@@ -138,9 +138,10 @@ def prepared(files: Path, stage: dict[str, Any], **fields: Any) -> Prepared:
     )  # fmt: skip
     Picture(grained_picture(112, 150, 1).transpose(2, 0, 1)).save(files / "photo.png")
     ready = prepare_run(job)
-    stages = [replace(ready.task.stages[0], **stage)]
+    assert isinstance(ready.engine, Optimize)
+    stages = [replace(ready.engine.task.stages[0], **stage)]
     ready.sources.spendable = stages[0].in_place and not job.keep_colour
-    return replace(ready, task=replace(ready.task, stages=stages))
+    return replace(ready, engine=replace(ready.engine, task=replace(ready.engine.task, stages=stages)))
 
 
 def nearly_the_same(first: Result, second: Result) -> bool:

@@ -31,7 +31,7 @@ class Run(Protocol):
     features: dict[str, Tensor]
 
     def backward(self, gradient_at: GradientAt) -> Float[Tensor, "n 3 h w"]:
-        """Gradient with respect to the picture, in float32.
+        """Gradient with respect to the pictures, in float32.
 
         gradient_at(name, features): the gradient of the loss with respect to one layer's features. May be called
         once; the run's activations are released on the way.
@@ -50,7 +50,7 @@ class NetworkPass(Protocol):
     infos: Sequence[LayerInfo]
 
     def forward(self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True) -> Run:
-        """Run a picture (RGB, 0..1). keep: hold what `backward` needs."""
+        """Run a picture, or several of one size (RGB, 0..1). keep: hold what `backward` needs."""
         ...
 
 
