@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-SCRIPTS = ["startup", "classic", "optimizers", "stain"]
+SCRIPTS = ["startup", "classic", "optimizers", "any_style", "draft", "stain"]
 
 
 def machine() -> str:

@@ -133,11 +133,22 @@ def stains() -> Image.Image:
     return sheet([(name, Image.fromarray(shown[name])) for name in order], 5, 240)
 
 
+def strength() -> Image.Image:
+    """The fast engine's dial, on two pairs."""
+    cells = []
+    for pair in (("chelsea", "woodcut"), ("coffee", "watercolour")):
+        for value in (0, 0.3, 0.6, 0.8, 1):
+            result = painted(*pair, engine="fast", size=512, strength=value)
+            cells.append((f"--strength {value}", result))
+    return sheet(cells, 5, 260)
+
+
 PICTURES: dict[str, Callable[[], Image.Image]] = {
     "gallery": gallery,
     "losses": losses,
     "options": options,
     "stains": stains,
+    "strength": strength,
 }
 
 if __name__ == "__main__":

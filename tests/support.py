@@ -27,6 +27,12 @@ def shapes_picture(height: int, width: int, seed: int) -> np.ndarray:
     return picture.astype(np.float32)
 
 
+def grained_picture(height: int, width: int, seed: int) -> np.ndarray:
+    """The same without flat areas, in which rounding alone would tell which value of a pooling window is largest."""
+    grain = np.random.default_rng(seed).normal(0, 0.03, (height, width, 3)).astype(np.float32)
+    return (shapes_picture(height, width, seed) + grain).clip(0, 1)
+
+
 def impasto(*arguments: object, cwd: Path | None = None, **more: object) -> subprocess.CompletedProcess[str]:
     """The real command line, as a process."""
     command = [sys.executable, "-m", "impasto", *map(str, arguments)]

@@ -16,6 +16,7 @@ from PIL import Image
 
 from impasto.cli.main import COMMANDS, main
 from impasto.cli.stylize import Interruption
+from impasto.events import Entry, Step
 from impasto.job import StyleJob
 from impasto.picture import read_picture
 from support import impasto
@@ -146,11 +147,13 @@ def test_signals_before_the_first_step_end_the_program() -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         interruption = Interruption()
+        entry = Entry(0, 0, 16, 16, 0.0, 1.0, 0.5, 0.5, {})
+        step = Step(entry, [entry], 1, 1, lambda: pytest.fail("not asked for"), lambda: pytest.fail("not asked for"))
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
-        assert interruption(None) is None  # type: ignore[arg-type]
+        assert interruption(step) is None
         os.kill(os.getpid(), signal.SIGINT)
-        assert interruption(None) == "interrupted"  # type: ignore[arg-type]
+        assert interruption(step) == "interrupted"
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     finally:
@@ -180,7 +183,9 @@ BAD = [
     (["photo.png", "style.png", "--content-weight", "0", "--style-weight", "0"], "both 0"),
     (["photo.png", "style.png:0"], "All style weights are 0"),
     (["photo.png", "style.png:-1"], "weight must be greater than or equal to 0"),
-    (["photo.png", "style.png", "--optimizer", "sgd"], "--optimizer must be 'adam', 'lbfgs' or 'gd', not 'sgd'"),
+    (["photo.png", "style.png", "--optimizer", "sgd"], "--optimizer must be 'auto', 'adam', 'lbfgs' or 'gd'"),
+    (["photo.png", "style.png", "--memory-budget", "much"], "--memory-budget must be a size such as 4GiB or 500MB"),
+    (["photo.png", "style.png", "--memory-budget", "1MiB", *SMALL], "MiB is the least that would do"),
     (["photo.png", "style.png", "--style-loss", "gramm"], "did you mean 'gram'"),
     (["photo.png", "style.png", "--size", "8"], "--size must be greater than or equal to 16"),
     (["photo.png", "style.png", "--size", "18"], "--size 22 or more"),

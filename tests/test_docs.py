@@ -13,17 +13,8 @@ from impasto.cli.main import COMMANDS, command
 from impasto.nets.sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
-PAGES = [
-    ROOT / name
-    for name in (
-        "README.md",
-        "README.zh.md",
-        "docs/losses.md",
-        "docs/networks.md",
-        "docs/medical.md",
-        "CONTRIBUTING.md",
-    )
-]
+PAGES = [ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")]
+PAGES += [ROOT / "docs" / name for name in ("losses.md", "networks.md", "fast.md", "model_card.md", "medical.md")]
 
 
 def flags(found: click.Command) -> set[str]:
@@ -36,7 +27,8 @@ def flags(found: click.Command) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_files_and_links_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    known = {"--help", "--index-url"} | set().union(*(flags(command(name)) for name in (None, *COMMANDS)))
+    known = {"--help", "--index-url", "--nproc-per-node"}
+    known |= set().union(*(flags(command(name)) for name in (None, *COMMANDS)))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / link).exists(), link

@@ -13,7 +13,8 @@ import torch
 import impasto
 from impasto.cli.main import main
 from impasto.errors import UserError
-from impasto.job import StyleJob
+from impasto.job import FAST_FIELDS, StyleJob
+from impasto.nets.any_style import AnyStyle, Shape
 from impasto.picture import Picture, read_picture
 from impasto.run import Result
 from support import shapes_picture
@@ -61,12 +62,25 @@ PICTURE_CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "tolerance": (0.9, {"iterations": 40}),
     "time_budget": ("0.001s", {}),
 }
+# The same for the fast engine.
+FAST_CHANGES: dict[str, Any] = {
+    "strength": 0.3,
+    "model": "model.safetensors",
+    "photo": "photo2.png",
+    "styles": ("style2.png",),
+    "size": 48,
+    "style_scale": 0.7,
+    "match_colour": True,
+    "keep_colour": True,
+    "precision": "bf16",
+}
 # Fields that change something other than the picture, each with a test of its own below.
-OTHER_CHANGES = {"engine", "device", "threads", "max_pixels"}
+OTHER_CHANGES = {"engine", "device", "threads", "max_pixels", "memory_budget"}
 
 
 def test_every_field_has_its_case() -> None:
-    assert set(PICTURE_CHANGES) | OTHER_CHANGES == set(StyleJob.model_fields)
+    assert set(PICTURE_CHANGES) | set(FAST_CHANGES) | OTHER_CHANGES == set(StyleJob.model_fields)
+    assert set(FAST_CHANGES) | OTHER_CHANGES == FAST_FIELDS
 
 
 @pytest.fixture
@@ -109,6 +123,18 @@ def test_field_changes_the_picture(folder: Path, field: str, door: Callable[[dic
 
 
 @pytest.mark.parametrize("door", [by_python, by_command_line])
+@pytest.mark.parametrize("field", FAST_CHANGES)
+def test_field_changes_the_fast_engines_picture(
+    folder: Path, field: str, door: Callable[[dict[str, Any]], Picture]
+) -> None:
+    AnyStyle(Shape(code=16, width=8, blocks=2, encoder=(8, 8, 8), deep=(8,), hidden=16)).save("model.safetensors")
+    plain = {"photo": "photo.png", "styles": ("style.png",), "engine": "fast", "precision": "fp32", "threads": 1}
+    before, after = door(plain), door(plain | {field: FAST_CHANGES[field]})
+    same = before.pixels.shape == after.pixels.shape and np.array_equal(before.pixels, after.pixels)
+    assert not same, f"{field}={FAST_CHANGES[field]} changed nothing"
+
+
+@pytest.mark.parametrize("door", [by_python, by_command_line])
 def test_the_same_job_gives_the_same_picture(folder: Path, door: Callable[[dict[str, Any]], Picture]) -> None:
     plain = {"photo": "photo.png", "styles": ("style.png",), "backbone": "net.safetensors", **BASE, "init": "random"}
     assert np.array_equal(door(plain).pixels, door(plain).pixels)
@@ -121,7 +147,9 @@ def test_python_and_command_line_make_the_same_picture(folder: Path) -> None:
 
 def test_every_init_starts_elsewhere(folder: Path) -> None:
     plain = {"photo": "photo.png", "styles": ("style.png",), "backbone": "net.safetensors", **BASE, "iterations": 1}
-    starts = {init: by_python(plain | {"init": init}).pixels for init in ("content", "random", "style", "photo2.png")}
+    starts = {
+        init: by_python(plain | {"init": init}).pixels for init in ("content", "draft", "random", "style", "photo2.png")
+    }
     for init, pixels in starts.items():
         others = [other for name, other in starts.items() if name != init]
         assert all(abs(pixels - other).mean() > 0.02 for other in others)
@@ -146,7 +174,9 @@ def test_engine_names_what_ran(folder: Path) -> None:
     for engine in ("auto", "optimize"):
         result = impasto.stylize("photo.png", "style.png", engine=engine, backbone="net.safetensors", **BASE)
         assert (result.engine, result.job.engine) == ("optimize", engine)
-    with pytest.raises(UserError, match="engine must be 'auto' or 'optimize'"):
+    result = impasto.stylize("photo.png", "style.png", engine="fast")
+    assert (result.engine, result.job.engine) == ("fast", "fast")
+    with pytest.raises(UserError, match="engine must be 'auto', 'fast' or 'optimize'"):
         impasto.stylize("photo.png", "style.png", engine="quantum", **BASE)
 
 
@@ -169,3 +199,12 @@ def test_max_pixels_is_the_limit(folder: Path) -> None:
 def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match="--device cuda is not on this machine"):
         impasto.stylize("photo.png", "style.png", device="cuda", backbone="net.safetensors", **BASE)
+
+
+def test_a_memory_budget_that_is_too_small_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="memory-budget 1 MiB is too small .*MiB is the least that would do"):
+        impasto.stylize("photo.png", "style.png", memory_budget="1MiB", backbone="net.safetensors", **BASE)
+    arguments = ["photo.png", "style.png", "--backbone", "net.safetensors", "--memory-budget", "1MiB"]
+    arguments += ["--content-layers", "block2_conv2", "--style-layers", "block1_conv1"]
+    assert main(arguments) == 2
+    assert "least that would do" in capsys.readouterr().err

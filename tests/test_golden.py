@@ -13,7 +13,7 @@ import pytest
 import impasto
 from impasto.nets.cnn import build_cnn
 from impasto.picture import read_picture
-from support import SMALL_TABLE, shapes_picture
+from support import SMALL_TABLE, grained_picture
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = {
@@ -30,7 +30,7 @@ MEAN_TOLERANCE = 4 / 255
 
 def painted(case: str) -> np.ndarray:
     cnn = build_cnn(SMALL_TABLE, input_shape=(3, 64, 64), seed=3)
-    photo, style = shapes_picture(64, 80, 1), shapes_picture(72, 64, 2)
+    photo, style = grained_picture(64, 80, 1), grained_picture(72, 64, 2)
     fields = {"content_layers": "block2_conv2", "style_layers": "block1_conv1,block2_conv1,block3_conv1"}
     run = {"iterations": 25, "precision": "fp32", "tv_weight": 1.0, **fields, **CASES[case]}
     return impasto.stylize(photo, style, cnn=cnn, **run).picture.pixels

@@ -241,7 +241,7 @@ def test_steps_are_halved_after_losses_that_are_not_finite(photo_array: np.ndarr
     module = Sometimes({3, 4, 9})
     result = impasto.style_transfer(photo_array, style_array, module, on_step=steps.append, **options)
     assert [e.iteration for e in result.history if not np.isfinite(e.total)] == [3, 4, 9]
-    assert steps[-1].snapshot().rate == 1 / 8
+    assert steps[-1].snapshot().failures == 3
     assert np.isfinite(result.picture.pixels).all()
     assert result.losses["total"] < result.history[0].total
     with pytest.raises(RunError, match="not finite at iteration 8 .*5 halved steps"):
@@ -282,15 +282,15 @@ def test_one_channel_networks_are_given_grey_pictures(photo_array: np.ndarray, s
 
 def test_a_session_loads_its_network_once(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[str] = []
-    from impasto import api
+    from impasto.nets import loaded
 
-    load = api.known_network
+    load = loaded.network
 
     def counted(name: str, **more: object) -> Cnn:
         loads.append(name)
         return load(name, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(api, "known_network", counted)
+    monkeypatch.setattr(loaded, "network", counted)
     net = str(files / "net.safetensors")
     with impasto.Session(backbone=net, iterations=3, precision="fp32", **LAYERS) as session:
         first = session.stylize(files / "photo.png", files / "style.png")

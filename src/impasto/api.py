@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from impasto.job import CLASSIC_CONTENT, CLASSIC_STYLE, Style, StyleJob, parse_style
-from impasto.nets.catalogue import network as known_network
 from impasto.nets.cnn import Cnn
+from impasto.nets.loaded import Loaded
 from impasto.picture import Picture, read_picture
 from impasto.run import Result, run
 
@@ -66,24 +66,25 @@ def stylize(
 
 
 class Session:
-    """Holds a network, so that many pictures pay for loading it once.
+    """Holds networks and the codes of styles, so that many pictures pay for loading them once.
 
     backbone, pooling: as in `StyleJob`. The defaults of `stylize` within the session are `fields`.
     """
 
     def __init__(self, backbone: str = "vgg16", pooling: Any = None, **fields: Any) -> None:
         self.fields = StyleJob.of({"backbone": backbone, "pooling": pooling, **fields}).model_dump(exclude_unset=True)
-        self.network: Cnn | None = known_network(backbone, pooling=pooling)
+        self.loaded = Loaded()
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.network = None
+        self.loaded = Loaded()
 
     def stylize(self, photo: Image, style: Image | Sequence[Image], **fields: Any) -> Result:
-        """As `impasto.stylize`, with the session's network and defaults."""
-        return stylize(photo, style, cnn=self.network, **(self.fields | fields))
+        """As `impasto.stylize`, with the session's networks and defaults."""
+        cnn, on_step = fields.pop("cnn", None), fields.pop("on_step", None)
+        return transfer(photo, style, cnn, on_step, self.fields | fields, self.loaded)
 
 
 def transfer(
@@ -92,6 +93,7 @@ def transfer(
     cnn: Cnn | nn.Module | None,
     on_step: Callable[..., Any] | None,
     fields: Mapping[str, Any],
+    loaded: Loaded | None = None,
 ) -> Result:
     """Build the job of a call and run it."""
     styles = list(style) if isinstance(style, list | tuple) else [style]
@@ -104,8 +106,10 @@ def transfer(
         else Picture.from_any(given, name="style_image", max_pixels=job.max_pixels)
         for known, given in zip(job.styles, styles, strict=True)
     ]
-    content = Picture.from_any(photo, name="content_image", max_pixels=job.max_pixels)
-    return run(job, photo=content, styles=pictures, network=cnn, listeners=[on_step] if on_step else [])
+    # A file is left for `run` to read, which may then use its memory as it likes.
+    content = None if name else Picture.from_any(photo, name="content_image", max_pixels=job.max_pixels)
+    listeners = [on_step] if on_step else []
+    return run(job, photo=content, styles=pictures, network=cnn, listeners=listeners, loaded=loaded)
 
 
 def described_style(style: Image) -> Style:

@@ -16,7 +16,8 @@ class Entry:
     """One iteration in the history: what the objective was before the picture took its step.
 
     total: the weighted objective. losses: each unweighted distance, by `KIND_LOSS/LAYER`
-    (`content_mse/block4_conv2`, `style_gram/block1_conv1`, ...) and `tv`.
+    (`content_mse/block4_conv2`, `style_gram/block1_conv1`, ...) and `tv`. An engine without an objective has no losses,
+    and NaN for the rest.
     """
 
     iteration: int
@@ -36,7 +37,7 @@ class Step:
 
     entry: its line of the history, the last of `history`. iterations, scales: planned totals. preview(): the best
     picture of this scale so far.
-    snapshot(): all that is needed to go on from here in another process.
+    snapshot(): all that is needed to go on from here in another process; None where an engine has no use for it.
     """
 
     entry: Entry
@@ -44,7 +45,7 @@ class Step:
     iterations: int
     scales: int
     preview: Callable[[], Picture] = field(repr=False)
-    snapshot: Callable[[], Snapshot] = field(repr=False)
+    snapshot: Callable[[], Snapshot] | None = field(repr=False)
 
     @property
     def iteration(self) -> int:

@@ -23,12 +23,29 @@ CLASSIC_CONTENT = {"block4_conv2": 1.0}
 CLASSIC_STYLE = {f"block{block}_conv1": 1.0 for block in range(1, 6)}
 ITERATIONS = {"draft": 60, "good": 200, "best": 600}
 SMALLEST_SIDE_PX = 16
+# Fields that the fast engine makes use of; any other is refused with it unless it is at its default.
+FAST_FIELDS = {
+    "photo", "styles", "engine", "size", "style_scale", "match_colour", "keep_colour", "strength", "model", "precision",
+    "device", "threads", "max_pixels",
+}  # fmt: skip
 
 
 def parse_seconds(value: Any) -> Any:
     """`10`, `10s`, `2m`, `1.5h` in seconds; anything else is left for pydantic to refuse."""
     found = re.fullmatch(r"\s*([\d.]+)\s*([smh]?)\s*", value) if isinstance(value, str) else None
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else value
+
+
+def parse_bytes(value: Any) -> Any:
+    """`4GiB`, `500MB`, `2G` or a number of bytes, in bytes."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", value, re.IGNORECASE)
+    if not found:
+        raise ValueError("must be a size such as 4GiB or 500MB")
+    # A bare letter means what memory comes in: powers of 1024.
+    base = 1000 if value.strip().lower().endswith("b") and not found[3] else 1024
+    return round(float(found[1]) * base ** "_kmgt".index(found[2].lower() or "_"))
 
 
 def parse_layers(value: Any) -> Any:
@@ -73,8 +90,22 @@ class StyleJob(BaseModel):
     styles: tuple[Annotated[Style, BeforeValidator(parse_style)], ...] = Field(
         (), description="The pictures that give the style, each with its weight."
     )
-    engine: Literal["auto", "optimize"] = Field(
-        "auto", description="How the picture is made; auto takes the best there is, which is optimize."
+    engine: Literal["auto", "fast", "optimize"] = Field(
+        "auto",
+        description="How the picture is made: fast paints it in one pass with a trained network, optimize works on it "
+        "iteration by iteration, nearer to the style; auto is optimize, or fast where --model is given or the "
+        "backbone's weights are not here.",
+    )
+    strength: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        description="Of the fast engine and --init draft: 0 is the photo itself, 1 the boldest.",
+    )
+    model: str | None = Field(
+        None,
+        description="The fast engine's network, as impasto train and train-any write it; default: the one shipped.",
+        json_schema_extra={"unit": "FILE"},
     )
     quality: Literal["draft", "good", "best"] = Field(
         "good",
@@ -97,8 +128,10 @@ class StyleJob(BaseModel):
         "strokes, off works at full size only.",
         json_schema_extra={"unit": "PX|off"},
     )
-    optimizer: Literal["adam", "lbfgs", "gd"] = Field(
-        "lbfgs", description="lbfgs gets furthest in few iterations, adam is steady, gd is plain gradient descent."
+    optimizer: Literal["auto", "adam", "lbfgs", "gd"] = Field(
+        "auto",
+        description="lbfgs gets furthest in few iterations, adam needs far less memory, gd is plain gradient descent; "
+        "auto takes lbfgs where the memory budget holds it, else adam.",
     )
     learning_rate: float | None = Field(
         None,
@@ -109,9 +142,9 @@ class StyleJob(BaseModel):
     )
     init: str = Field(
         "content",
-        description="What the picture starts as: content (the photo), random (noise by --seed), style, or a file. "
-        "The photo keeps most of its content.",
-        json_schema_extra={"unit": "content|random|style|FILE"},
+        description="What the picture starts as: content (the photo), draft (of the fast engine), random (noise by "
+        "--seed), style, or a file. The photo keeps most of its content.",
+        json_schema_extra={"unit": "content|draft|random|style|FILE"},
     )
     content_layers: Layers = Field(
         CLASSIC_CONTENT,
@@ -150,6 +183,12 @@ class StyleJob(BaseModel):
         None,
         description="Stop after this time, counted from pictures and network loaded.",
         json_schema_extra={"unit": "10s|2m|1h"},
+    )
+    memory_budget: Annotated[int, BeforeValidator(parse_bytes), Field(gt=0)] | None = Field(
+        None,
+        description="Most memory the program may hold; default: what it holds and 60 % of what is free. Pictures that "
+        "need more are worked on in tiles, which takes longer and changes nothing else.",
+        json_schema_extra={"unit": "4GiB|500MB"},
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="Arithmetic in the network; auto takes bf16 where the machine has units for it."
@@ -199,6 +238,21 @@ class StyleJob(BaseModel):
     def total_iterations(self) -> int:
         return self.iterations or ITERATIONS[self.quality]
 
+    @property
+    def is_fast(self) -> bool:
+        """Whether one pass is what was asked for."""
+        return self.engine == "fast" or (self.engine == "auto" and self.model is not None and self.init != "draft")
+
+    @property
+    def may_be_draft(self) -> bool:
+        """Whether one pass is an answer where the backbone's weights are not here: no option would be left unused."""
+        asked = self.changed_fields() - {"quality", "iterations", "time_budget", "init"}
+        return self.engine == "auto" and self.init in ("content", "draft") and asked <= FAST_FIELDS
+
+    def changed_fields(self) -> set[str]:
+        """The fields that are not at their defaults."""
+        return {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
+
     @field_validator("pyramid_from", mode="before")
     @classmethod
     def _pyramid(cls, value: Any) -> Any:
@@ -230,12 +284,24 @@ class StyleJob(BaseModel):
             raise ValueError("all style weights are 0: give at least one style a weight above 0")
         if self.content_weight == 0 and self.style_weight == 0:
             raise ValueError("content_weight and style_weight are both 0: there is nothing to work towards")
+        self._check_engine()
         if self.keep_colour and self.match_colour:
             raise ValueError(
                 "keep_colour and match_colour contradict each other: one brings the photo's colours back after the "
                 "run, the other recolours the style before it; choose one"
             )
         return self
+
+    def _check_engine(self) -> None:
+        """ValueError for an option that the engine would not use."""
+        changed = self.changed_fields()
+        unused = sorted(changed - FAST_FIELDS)
+        if self.is_fast and unused:
+            flag = f"--{unused[0].replace('_', '-')}"
+            raise ValueError(f"the fast engine has no use for {flag}: leave it out, or use --engine optimize")
+        drafts = changed & {"strength", "model"}
+        if drafts and not self.is_fast and self.init != "draft":
+            raise ValueError(f"--{min(drafts)} is of the fast engine: add --engine fast or --init draft")
 
 
 def explain(error: ErrorDetails) -> str:

@@ -43,11 +43,11 @@ PAGE = """<!doctype html>
 <h1>{{ title }}</h1>
 <p>{{ summary }}</p>
 <figure><img src="result.png" alt="The result"></figure>
-<h2>Losses</h2>
+{% if losses %}<h2>Losses</h2>
 <figure><img src="losses.png" alt="Loss curves"><figcaption>Every distance by kind and layer, before weighting;
 <a href="history.csv">history.csv</a> holds the figures.</figcaption></figure>
 <table>{% for name, value in losses.items() %}<tr><td>{{ name }}</td><td>{{ "%.5g"|format(value) }}</td></tr>
-{% endfor %}</table>
+{% endfor %}</table>{% endif %}
 <h2>On the way</h2>
 <div class="frames">{% for frame in frames %}<figure><img src="{{ frame.name }}" alt="">
 <figcaption>iteration {{ frame.iteration }}</figcaption></figure>{% endfor %}</div>
@@ -95,14 +95,15 @@ class Report:
             frame = self.folder / f"frame-{step.iteration:06d}.png"
             write_picture(step.preview(), frame)
             self.frames.append(frame)
-        if time.monotonic() - self.saved > CHECKPOINT_EVERY_S:
+        if step.snapshot and time.monotonic() - self.saved > CHECKPOINT_EVERY_S:
             step.snapshot().save(self.folder / CHECKPOINT, self.job.model_dump_json())
             self.saved = time.monotonic()
 
     def finish(self, result: Result) -> None:
         """Write history, curves, result and page; a run that came to its end needs no checkpoint any more."""
         self.write("history.csv", history_csv(result.history))
-        loss_curves(result.history).savefig(self.folder / "losses.png", dpi=110)
+        if result.losses:
+            loss_curves(result.history).savefig(self.folder / "losses.png", dpi=110)
         write_picture(result.picture, self.folder / "result.png")
         self.write("index.html", page(result, self.frames))
         if result.snapshot:
@@ -129,7 +130,7 @@ def page(result: Result, frames: Sequence[Path]) -> str:
     names = [Path(style.file).name for style in result.job.styles] or ["a style"]
     return template.render(
         title=f"{Path(result.job.photo).name or 'A photo'} in the style of {', '.join(names)}",
-        summary=f"{result.iterations} iterations in {result.seconds:.1f} s, stopped by {result.stopped_by}.",
+        summary=f"{result.summary}.",
         losses=result.losses,
         frames=[{"name": frame.name, "iteration": int(frame.stem.partition("-")[2])} for frame in frames],
         job=result.job.model_dump(mode="json", exclude_none=True),

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from impasto import colour
+from impasto import calibration, colour
+from impasto.engines.fast import FastEngine, code_of, own_style
 from impasto.engines.objective import Aim
-from impasto.engines.optimize import Optimization, Outcome, Task
-from impasto.engines.scales import plan_scales
+from impasto.engines.optimize import Optimization, Outcome, Stage, Task
+from impasto.engines.scales import Scale, plan_scales
 from impasto.engines.state import Snapshot
-from impasto.errors import JobError
+from impasto.errors import JobError, WeightsError
 from impasto.events import Entry, Listener
-from impasto.hardware import choose_device, choose_dtype, keep_big_blocks, peak_bytes
+from impasto.hardware import choose_device, choose_dtype, held_bytes, keep_big_blocks, peak_bytes
 from impasto.job import SMALLEST_SIDE_PX, StyleJob
 from impasto.limits import limits
-from impasto.nets.catalogue import network as known_network
 from impasto.nets.cnn import Cnn
+from impasto.nets.cost import cost_of
+from impasto.nets.loaded import Loaded
 from impasto.nets.module import ModuleNet
 from impasto.nets.passes import AutogradPass, ExplicitPass, NetworkPass
 from impasto.picture import Picture, read_picture, write_picture
+from impasto.plan import Plan, Work, budget_of, make_plan
 
 Network = Cnn | ModuleNet
 
@@ -57,9 +60,18 @@ class Result:
         return len(self.history)
 
     @property
+    def summary(self) -> str:
+        """What was done, in a few words."""
+        if self.engine == "fast":
+            return f"painted in one pass in {self.seconds:.2f} s"
+        return f"{self.iterations} iterations in {self.seconds:.1f} s, stopped by {self.stopped_by}"
+
+    @property
     def losses(self) -> dict[str, float]:
-        """The distances, by kind and layer, at the best iteration of the last scale."""
+        """The distances, by kind and layer, at the best iteration of the last scale; none of the fast engine's."""
         last = [entry for entry in self.history if entry.scale == self.history[-1].scale and math.isfinite(entry.total)]
+        if not last:
+            return {}
         best = min(last, key=lambda entry: entry.total)
         return {"total": best.total, "content": best.content, "style": best.style, **best.losses}
 
@@ -80,14 +92,18 @@ class Result:
         return self.picture._repr_png_()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sources:
-    """The pictures of a job, read and at the result's size; styles are resized when a scale asks for them."""
+    """The pictures of a job, read and at the result's size; styles are resized when a scale asks for them.
+
+    spendable: nobody else needs the photo's pixels, so that their memory may become the picture's.
+    """
 
     photo: Picture
     styles: tuple[Picture, ...]
     style_scale: float
     device: torch.device
+    spendable: bool
     cache: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
     def photo_at(self, height: int, width: int) -> Tensor:
@@ -95,14 +111,28 @@ class Sources:
             self.cache[height, width] = to_tensor(self.photo.resized(height, width), self.device)
         return self.cache[height, width]
 
+    def spare_photo_at(self, height: int, width: int) -> Tensor:
+        """The photo, to be changed: in memory of its own, or for the last time in the photo's."""
+        photo = self.photo_at(height, width)
+        if (height, width) != self.size or not self.spendable:
+            return photo.clone()
+        del self.cache[height, width]
+        return photo
+
     def styles_at(self, height: int, width: int) -> list[Tensor]:
         """Each style scaled so that its longest side is the result's times `style_scale`."""
         longest = max(height, width) * self.style_scale
         return [to_tensor(style.resized(*fitted(style, longest)), self.device) for style in self.styles]
 
-    @cached_property
+    @property
     def size(self) -> tuple[int, int]:
         return self.photo.height, self.photo.width
+
+    @property
+    def style_px(self) -> float:
+        """Pixels of all styles for each pixel of the result."""
+        longest = max(self.size) * self.style_scale
+        return sum(math.prod(fitted(style, longest)) for style in self.styles) / math.prod(self.size)
 
 
 def to_tensor(picture: Picture, device: torch.device) -> Tensor:
@@ -115,19 +145,46 @@ def fitted(picture: Picture, longest: float) -> tuple[int, int]:
     return max(SMALLEST_SIDE_PX, round(picture.height * factor)), max(SMALLEST_SIDE_PX, round(picture.width * factor))
 
 
+@runtime_checkable
+class Engine(Protocol):
+    """What makes the picture, everything that it needs being loaded."""
+
+    @property
+    def name(self) -> str: ...
+
+    def run(self, listeners: Sequence[Listener], resume: Snapshot | None) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Optimize:
+    """The classical method, iteration by iteration."""
+
+    task: Task
+    network: NetworkPass
+    name: str = field(default="optimize", init=False)
+
+    def run(self, listeners: Sequence[Listener], resume: Snapshot | None) -> Outcome:
+        return Optimization(self.task, self.network, listeners, resume).run()
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """A job with its pictures and network loaded and checked; nothing is left that could be refused."""
+    """A job with its pictures and network loaded and checked; nothing is left that could be refused. To be run once.
+
+    plan: what the run will do and take; None where little is to be known beforehand: the fast engine, a torch module.
+    advice: one sentence, where a better result could be had.
+    """
 
     job: StyleJob
     sources: Sources
-    task: Task
-    network: NetworkPass
+    engine: Engine
+    plan: Plan | None = None
+    advice: str | None = None
 
     def run(self, listeners: Sequence[Listener] = (), resume: Snapshot | None = None) -> Result:
         """Run the engine. listeners: hear of every step, and may stop the run."""
-        outcome = Optimization(self.task, self.network, [*listeners, *limits(self.job)], resume).run()
-        return finish(self.job, self.sources, outcome)
+        outcome = self.engine.run([*listeners, *limits(self.job)], resume)
+        return finish(self.job, self.sources, self.engine.name, outcome)
 
     def snapshot(self, file: Path) -> Snapshot:
         """Where an interrupted run of the same job stood."""
@@ -140,17 +197,43 @@ def prepare_run(
     photo: Picture | None = None,
     styles: Sequence[Picture] | None = None,
     network: Cnn | nn.Module | None = None,
+    loaded: Loaded | None = None,
 ) -> Prepared:
     """Load what a job needs. photo, styles, network: those already loaded; the job's own files and backbone are read
-    where they are absent. Raises UserError for what cannot be done as asked."""
+    where they are absent. loaded: what pictures share. Raises UserError for what cannot be done as asked."""
     keep_big_blocks()
     torch.set_num_threads(job.threads or os.cpu_count() or 1)
     device = choose_device(job.device)
     sources = read_sources(job, photo, styles, device)
-    loaded = load_network(job, network)
-    task = make_task(job, sources, loaded)
-    check_sizes(loaded, task)
-    return Prepared(job, sources, task, prepare_network(loaded, job, task.aim.layers, device))
+    loaded = loaded or Loaded()
+    if job.is_fast:
+        return Prepared(job, sources, fast_engine(job, sources, loaded))
+    try:
+        own = load_network(job, network, loaded)
+    except WeightsError as error:
+        if not job.may_be_draft:
+            raise
+        advice = f"Only a draft was painted, in one pass. {error}"
+        return Prepared(job, sources, fast_engine(job, sources, loaded), advice=advice)
+    return prepare_optimize(job, sources, own, loaded)
+
+
+def prepare_optimize(job: StyleJob, sources: Sources, network: Network, loaded: Loaded) -> Prepared:
+    """The classical method, planned."""
+    budget = budget_of(job.memory_budget, sources.device)
+    aim = make_aim(job, sources, network)
+    scales = plan_scales(*sources.size, job.pyramid_from, job.total_iterations)
+    check_sizes(network, sources, scales, aim)
+    ready = prepare_network(network, job, aim.layers, sources.device)
+    plan = plan_of(job, sources, aim, ready, scales, budget)
+    stages = [planned.stage for planned in plan.stages] if plan else stages_of(job, scales)
+    sources.spendable &= stages[-1].in_place
+    kept = ready.dtype if isinstance(ready, ExplicitPass) else torch.float32
+    task = Task(
+        sources.photo_at, sources.styles_at, starting_picture(job, sources, loaded), sources.spare_photo_at,
+        job.init in ("content", "draft"), aim, job.learning_rate, stages, kept,
+    )  # fmt: skip
+    return Prepared(job, sources, Optimize(task, ready), plan)
 
 
 def run(
@@ -161,26 +244,30 @@ def run(
     network: Cnn | nn.Module | None = None,
     listeners: Sequence[Listener] = (),
     resume: Snapshot | None = None,
+    loaded: Loaded | None = None,
 ) -> Result:
-    """Do a job: `prepare_run`, then `Prepared.run`."""
-    return prepare_run(job, photo=photo, styles=styles, network=network).run(listeners, resume)
+    """Do a job: `prepare_run`, then `Prepared.run`; advice is given as a warning."""
+    prepared = prepare_run(job, photo=photo, styles=styles, network=network, loaded=loaded)
+    if prepared.advice:
+        warnings.warn(prepared.advice, stacklevel=2)
+    return prepared.run(listeners, resume)
 
 
 def read_sources(
     job: StyleJob, photo: Picture | None, styles: Sequence[Picture] | None, device: torch.device
 ) -> Sources:
-    if photo is None:
-        if not job.photo:
-            raise JobError("The job names no photo: give one.")
-        photo = read_picture(job.photo, max_pixels=job.max_pixels)
+    if photo is None and not job.photo:
+        raise JobError("The job names no photo: give one.")
+    given = photo
+    sized = at_size(photo or read_picture(job.photo, max_pixels=job.max_pixels), job.size)
     if styles is None:
         styles = [read_picture(style.file, max_pixels=job.max_pixels) for style in job.styles]
-    if not styles:
+    if not styles and not job.model:
         raise JobError("The job names no style picture: give at least one.")
-    photo = at_size(photo, job.size)
     if job.match_colour:
-        styles = [style.with_pixels(colour.match_colour(style.pixels, photo.pixels)) for style in styles]
-    return Sources(photo, tuple(styles), job.style_scale, device)
+        styles = [style.with_pixels(colour.match_colour(style.pixels, sized.pixels)) for style in styles]
+    spendable = sized is not given and not job.keep_colour
+    return Sources(sized, tuple(styles), job.style_scale, device, spendable)
 
 
 def at_size(photo: Picture, size: int | None) -> Picture:
@@ -200,31 +287,61 @@ def at_size(photo: Picture, size: int | None) -> Picture:
     return photo.resized(height, width)
 
 
-def load_network(job: StyleJob, network: Cnn | nn.Module | None) -> Network:
+def load_network(job: StyleJob, network: Cnn | nn.Module | None, loaded: Loaded) -> Network:
     if network is None:
-        return known_network(job.backbone, pooling=job.pooling)
+        return loaded.backbone(job.backbone, job.pooling)
     return network if isinstance(network, Cnn) else ModuleNet(network)
 
 
-def make_task(job: StyleJob, sources: Sources, network: Network) -> Task:
-    """The job in the engine's terms; LayerError for layers that the network does not have."""
-    shares = tuple(style.weight for style in job.styles) or (1.0,) * len(sources.styles)
+def fast_engine(job: StyleJob, sources: Sources, loaded: Loaded) -> FastEngine:
+    """The fast engine with its network, and the styles as codes."""
+    network = loaded.model(job.model, sources.device, choose_dtype(job.precision, sources.device))
+    shares = shares_of(job, sources)
+    code, grey = code_of(network, loaded, sources.styles, shares, max(sources.size), job.style_scale)
+    strength = job.strength * (own_style(sources.photo, sources.styles) if sources.styles else 1.0)
+    return FastEngine(network, sources.photo_at(*sources.size), code, strength, grey)
+
+
+def shares_of(job: StyleJob, sources: Sources) -> tuple[float, ...]:
+    return tuple(style.weight for style in job.styles) or (1.0,) * len(sources.styles)
+
+
+def make_aim(job: StyleJob, sources: Sources, network: Network) -> Aim:
+    """What is worked towards; LayerError for layers that the network does not have."""
     content_layers, style_layers = (proper_names(names, network) for names in (job.content_layers, job.style_layers))
-    aim = Aim(
+    return Aim(
         job.content_loss, job.style_loss, content_layers, style_layers,
-        job.content_weight, job.style_weight, job.tv_weight, shares,
-    )  # fmt: skip
-    scales = plan_scales(*sources.size, job.pyramid_from, job.total_iterations)
-    return Task(
-        sources.photo_at, sources.styles_at, starting_picture(job, sources), job.init == "content", aim,
-        job.optimizer, job.learning_rate, scales,
+        job.content_weight, job.style_weight, job.tv_weight, shares_of(job, sources),
     )  # fmt: skip
 
 
-def starting_picture(job: StyleJob, sources: Sources) -> Any:
+def plan_of(
+    job: StyleJob, sources: Sources, aim: Aim, network: NetworkPass, scales: Sequence[Scale], budget: int
+) -> Plan | None:
+    if not isinstance(network, ExplicitPass):
+        if job.memory_budget is not None:
+            raise JobError("--memory-budget is for networks made by build_cnn: a torch module is not run in tiles.")
+        return None
+    value_bytes = network.dtype.itemsize
+    cost = cost_of(network.infos, network.layers, network.cnn.input_shape[0], value_bytes)
+    spends_photo = sources.spendable and job.init == "content"
+    held = held_bytes(sources.device)
+    work = Work(aim, network.infos, cost, value_bytes, value_bytes, sources.style_px, spends_photo, held)
+    return make_plan(scales, job.optimizer, work, budget, calibration.rate(sources.device, network.dtype))
+
+
+def stages_of(job: StyleJob, scales: Sequence[Scale]) -> list[Stage]:
+    """Every scale as a whole."""
+    return [Stage(scale, "lbfgs" if job.optimizer == "auto" else job.optimizer) for scale in scales]
+
+
+def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded) -> Any:
     """The picture before the first iteration, at any size."""
+    if job.init == "draft":
+        engine = fast_engine(job, sources, loaded)
+        return lambda height, width: replace(engine, photo=sources.photo_at(height, width)).run().picture
     if job.init == "content":
-        return lambda height, width: sources.photo_at(height, width).clone()
+        return sources.spare_photo_at
     if job.init == "random":
         generator = torch.Generator().manual_seed(job.seed)
         return lambda height, width: torch.rand(1, 3, height, width, generator=generator).to(sources.device)
@@ -242,12 +359,12 @@ def proper_names(layers: Mapping[str, float], network: Network) -> dict[str, flo
     return proper
 
 
-def check_sizes(network: Network, task: Task) -> None:
+def check_sizes(network: Network, sources: Sources, scales: Sequence[Scale], aim: Aim) -> None:
     """LayerError, before any work, for pictures that are too small for a layer."""
-    for scale in task.scales:
-        network.check_size(scale.height, scale.width, task.aim.layers)
-        for style in task.styles(scale.height, scale.width):
-            network.check_size(style.shape[2], style.shape[3], task.aim.layers)
+    for scale in scales:
+        longest = max(scale.height, scale.width) * sources.style_scale
+        for size in ((scale.height, scale.width), *(fitted(style, longest) for style in sources.styles)):
+            network.check_size(*size, aim.layers)
 
 
 def prepare_network(network: Network, job: StyleJob, layers: Sequence[str], device: torch.device) -> NetworkPass:
@@ -260,11 +377,11 @@ def prepare_network(network: Network, job: StyleJob, layers: Sequence[str], devi
     return AutogradPass(network, layers, device=device)
 
 
-def finish(job: StyleJob, sources: Sources, outcome: Outcome) -> Result:
+def finish(job: StyleJob, sources: Sources, engine: str, outcome: Outcome) -> Result:
     pixels = outcome.picture[0].float().cpu().numpy()
     if job.keep_colour:
         pixels = colour.keep_colour(pixels, sources.photo.pixels)
     picture = sources.photo.with_pixels(pixels)
     return Result(
-        picture, outcome.history, outcome.stopped_by, job, "optimize", outcome.seconds, peak_bytes(), outcome.snapshot
+        picture, outcome.history, outcome.stopped_by, job, engine, outcome.seconds, peak_bytes(), outcome.snapshot
     )  # fmt: skip

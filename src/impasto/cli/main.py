@@ -16,6 +16,10 @@ from impasto.errors import ImpastoError
 
 COMMANDS = {
     "stain": ("impasto.cli.stain", "stain", "Stains and scanners: fit, apply and check appearances of tissue."),
+    "train": ("impasto.cli.train", "train", "Train a small network of one style."),
+    "train-any": ("impasto.cli.train_any", "train_any", "Train a network for any style."),
+    "export": ("impasto.cli.export", "export", "Write a network as ONNX."),
+    "doctor": ("impasto.cli.doctor", "doctor", "Tell what this machine has, and measure how fast it is."),
     "weights": ("impasto.cli.weights", "weights", "Fetch, list, import and check network weights."),
 }
 INTERRUPTED = 130

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal, get_args, get_origin
 
 import click
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from impasto.errors import JobError
@@ -17,10 +18,20 @@ ARGUMENTS = ("photo", "styles")
 
 def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a click command with one option a field of the job; those not given are None."""
-    for name, field in reversed(StyleJob.model_fields.items()):
-        if name not in ARGUMENTS:
-            function = option_of(name, field)(function)
-    return function
+    decorated: Callable[..., Any] = options_of(StyleJob, ARGUMENTS)(function)
+    return decorated
+
+
+def options_of(model: type[BaseModel], leave_out: Collection[str] = ()) -> Callable[[Any], Any]:
+    """A decorator that gives a click command one option a field of a model; those not given are None."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for name, field in reversed(model.model_fields.items()):
+            if name not in leave_out:
+                function = option_of(name, field)(function)
+        return function
+
+    return decorate
 
 
 def option_of(name: str, field: FieldInfo) -> Callable[[Any], Any]:
@@ -48,7 +59,7 @@ def default_text(field: FieldInfo) -> str:
     default = field.default
     if default is None or default is False:
         return ""
-    return f"[default: {','.join(default) if isinstance(default, dict) else default}]"
+    return f"[default: {','.join(map(str, default)) if isinstance(default, dict | tuple) else default}]"
 
 
 def job_of(given: dict[str, Any], base: dict[str, Any]) -> StyleJob:

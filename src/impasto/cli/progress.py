@@ -47,6 +47,8 @@ def scale_of(step: Step) -> str:
 
 def losses_of(step: Step) -> str:
     entry = step.entry
+    if not entry.losses:
+        return ""
     return f"objective {entry.total:.3f} (content {entry.content:.3f}, style {entry.style:.3f})"
 
 

@@ -22,8 +22,9 @@ from impasto.job import StyleJob, parse_style
 if TYPE_CHECKING:
     from impasto.run import Result
 
-EPILOG = "Other commands (each with --help): " + "; ".join(
-    f"impasto {name}: {text}" for name, (_, _, text) in COMMANDS.items()
+# Its lines stay as they are (click's \b).
+EPILOG = "\b\nOther commands, each with --help:\n" + "\n".join(
+    f"  {'impasto ' + name:18} {text}" for name, (_, _, text) in COMMANDS.items()
 )
 
 
@@ -49,6 +50,7 @@ EPILOG = "Other commands (each with --help): " + "; ".join(
 @click.option(
     "--job", type=click.Path(path_type=Path), metavar="FILE", help="Run a saved job; options given change it."
 )
+@click.option("--dry-run", is_flag=True, help="Only tell the plan: scales, tiles, iterations, memory, seconds.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout and nothing else.")
 @click.option("--quiet", is_flag=True, help="No progress; warnings and failures stay.")
 @click.version_option(__version__, prog_name="impasto")
@@ -58,6 +60,7 @@ def stylize(
     report: Path | None,
     resume: Path | None,
     job: Path | None,
+    dry_run: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -65,7 +68,7 @@ def stylize(
     """Paint PHOTO in the style of STYLE; several styles are blended, STYLE:2 gives one a weight.
 
     The method is gradient descent on the picture until the features of a deep network agree with the photo's
-    content and the style's texture.
+    content and the style's texture; --engine fast has a trained network do it in one pass.
     """
     if resume:
         wanted, report = resumed_job(resume, pictures, job, options), resume
@@ -73,6 +76,8 @@ def stylize(
         wanted = asked_job(pictures, job, options)
     target = output or free_name(wanted)
     check_target(target, wanted)
+    if dry_run:
+        return tell_plan(wanted, as_json)
     return work(wanted, target, report, resume, as_json, quiet)
 
 
@@ -84,7 +89,7 @@ def asked_job(pictures: tuple[str, ...], job: Path | None, options: dict[str, An
         base["styles"] = [parse_style(style) for style in pictures[1:]]
     if not base.get("photo"):
         raise JobError("No photo and no style were given: impasto PHOTO STYLE -o OUT. See 'impasto --help'.")
-    if not base.get("styles"):
+    if not base.get("styles") and not options["model"] and not base.get("model"):
         raise JobError(f"No style was given for {base['photo']}: impasto PHOTO STYLE -o OUT.")
     return job_of(options, base)
 
@@ -105,7 +110,7 @@ def resumed_job(folder: Path, pictures: tuple[str, ...], job: Path | None, optio
 
 def free_name(job: StyleJob) -> Path:
     """PHOTO-STYLE.png beside the photo, with a number where such a file is there already."""
-    photo, style = Path(job.photo), Path(job.styles[0].file)
+    photo, style = Path(job.photo), Path(job.styles[0].file if job.styles else str(job.model))
     numbers = ("" if number == 1 else f"-{number}" for number in itertools.count(1))
     names = (photo.parent / f"{photo.stem}-{style.stem}{number}.png" for number in numbers)
     return next(name for name in names if not name.exists())
@@ -114,7 +119,7 @@ def free_name(job: StyleJob) -> Path:
 def check_target(target: Path, job: StyleJob) -> None:
     from impasto.picture import check_output
 
-    others = [job.init] if Path(job.init).is_file() else []
+    others = [name for name in (job.init, job.model) if name and Path(name).is_file()]
     check_output(target, [Path(name) for name in (job.photo, *(style.file for style in job.styles), *others)])
 
 
@@ -128,6 +133,8 @@ def work(job: StyleJob, target: Path, report: Path | None, resume: Path | None, 
     from impasto.run import prepare_run
 
     prepared = prepare_run(job)
+    if prepared.advice:
+        click.echo(f"impasto: {prepared.advice}", err=True)
     check_output(target, [], alpha=prepared.sources.photo.alpha is not None, size_hw=prepared.sources.size)
     folder = Report(report, job) if report else None
     snapshot = prepared.snapshot(resume / CHECKPOINT) if resume else None
@@ -139,6 +146,32 @@ def work(job: StyleJob, target: Path, report: Path | None, resume: Path | None, 
         folder.finish(result)
     tell(result, target, report, as_json, quiet)
     return INTERRUPTED if result.stopped_by == "interrupted" else 0
+
+
+def tell_plan(job: StyleJob, as_json: bool) -> int:
+    """What the run would do and take; nothing is written."""
+    from impasto.hardware import in_words
+    from impasto.run import prepare_run
+
+    plan = prepare_run(job).plan
+    if plan is None:
+        click.echo(json.dumps({"engine": "fast"}) if as_json else "One pass of the fast engine.")
+        return 0
+    if as_json:
+        click.echo(json.dumps(plan.facts()))
+        return 0
+    for planned in plan.stages:
+        stage = planned.stage
+        size = f"{stage.scale.width}x{stage.scale.height}"
+        tiles = f"{planned.tiles} tiles of {stage.tile_px} px" if stage.tile_px else "whole"
+        seconds = f"{planned.seconds:.0f} s" if planned.seconds is not None else "time unknown"
+        click.echo(
+            f"{size}: {stage.scale.iterations} iterations of {stage.optimizer}, {tiles}, "
+            f"{in_words(planned.peak_bytes)}, {seconds}"
+        )
+    known = f"about {plan.seconds:.0f} s" if plan.seconds is not None else "time unknown until 'impasto doctor' has run"
+    click.echo(f"In all {known}, at most {in_words(plan.peak_bytes)} of the {in_words(plan.budget_bytes)} allowed.")
+    return 0
 
 
 class Interruption:
@@ -179,9 +212,7 @@ def tell(result: Result, target: Path, report: Path | None, as_json: bool, quiet
             )
         )
     elif not quiet:
-        click.echo(
-            f"{target}: {result.iterations} iterations in {result.seconds:.1f} s, stopped by {result.stopped_by}."
-        )
+        click.echo(f"{target}: {result.summary}.")
         if report:
             click.echo(f"{report / 'index.html'}: loss curves, frames, history.csv and job.json.")
     if result.stopped_by == "interrupted":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from impasto import losses
 from impasto.engines.tiles import Tile, Tiling
 from impasto.losses import Kind
 from impasto.losses.base import Loss, Place, PlaceLoss, Stats
-from impasto.losses.total_variation import total_variation
+from impasto.losses.total_variation import total_variation, variation_gradient
 from impasto.nets.passes import NetworkPass
 
 
@@ -47,18 +49,33 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Value and gradient of the objective at one picture; `losses` are the unweighted distances."""
+class Value:
+    """The objective at one picture; `losses` are the unweighted distances.
+
+    place: the tile whose features are not finite, in words, where there is one.
+    """
 
     total: float
     content: float
     style: float
     losses: Mapping[str, float]
-    gradient: Float[Tensor, "1 3 h w"]
+    place: str | None = None
 
     @property
     def finite(self) -> bool:
-        return math.isfinite(self.total) and bool(self.gradient.isfinite().all())
+        return math.isfinite(self.total)
+
+
+@dataclass
+class Measured:
+    """A value, and what its gradient needs: the slope of the objective along each term's sums.
+
+    run: that of a single tile, whose features are kept for the way back.
+    """
+
+    value: Value
+    slopes: list[Stats]
+    run: TileRun | None
 
 
 class Objective:
@@ -66,44 +83,51 @@ class Objective:
 
     The means are weighted by the layers' and the styles' own weights; every distance is relative, so that the
     weights mean the same at every size and for every network.
+
+    A picture is gone through twice: `measure` adds up the sums of all tiles, `bands` takes each tile's share of the
+    gradient. A single tile is run once.
     """
 
     def __init__(self, network: NetworkPass, terms: list[Term], tv_weight: float, tiling: Tiling) -> None:
         self.network, self.terms, self.tv_weight, self.tiling = network, terms, tv_weight, tiling
 
-    def evaluate(self, picture: Float[Tensor, "1 3 h w"]) -> Evaluation:
-        """Value and gradient, in two passes over the tiles: sums first, then each tile's share of the gradient.
+    def evaluate(self, picture: Float[Tensor, "1 3 h w"]) -> tuple[Value, Float[Tensor, "1 3 h w"]]:
+        """Value and gradient."""
+        measured = self.measure(picture)
+        return measured.value, torch.cat([rows for _, rows in self.bands(picture, measured)], 2)
 
-        A single tile is run once, and its features and their sums are kept between the passes.
-        """
+    def measure(self, picture: Float[Tensor, "1 3 h w"]) -> Measured:
         tiles = self.tiling.tiles()
         sums: list[Stats] = []
-        runs = []
+        # The picture itself, because a ReLU within a convolution makes NaN to 0.
+        broken = [str(tile) for tile in tiles if not tile.core.of(picture[0]).isfinite().all()]
+        run = None
         for tile in tiles:
             run = TileRun(self, picture, tile, keep=len(tiles) == 1)
-            sums = [added(*pair) for pair in zip(sums, run.sums(), strict=True)] if sums else run.sums()
-            runs = [run] if len(tiles) == 1 else []
+            found = run.sums()
+            if not all(bool(value.isfinite().all()) for stats in found for value in stats.values()):
+                broken.append(str(tile))
+            sums = [added(*pair) for pair in zip(sums, found, strict=True)] if sums else found
         distances, slopes = self.judge(sums)
-        gradient = torch.zeros_like(picture)
-        for tile in tiles:
-            run = runs.pop() if runs else TileRun(self, picture, tile, keep=True)
-            tile.window.of(gradient[0]).add_(run.gradient(slopes)[0])
-        return self.evaluation(picture, distances, gradient)
+        value = self.value(picture, distances)
+        if broken:
+            value = replace(value, total=math.nan, place=broken[0] if len(tiles) > 1 else None)
+        return Measured(value, slopes, run if len(tiles) == 1 else None)
 
     def judge(self, sums: list[Stats]) -> tuple[list[Tensor], list[Stats]]:
         """Each term's distance, and the slope of the weighted distance along each of its sums."""
         distances, slopes = [], []
         for term, stats in zip(self.terms, sums, strict=True):
             with torch.enable_grad():
-                leaves = {name: value.detach().requires_grad_() for name, value in stats.items()}
+                leaves = {name: value.detach().requires_grad_(name != "count") for name, value in stats.items()}
                 distance = term.distance(leaves)
-                found = torch.autograd.grad(term.weight * distance, list(leaves.values()), allow_unused=True)
+                moving = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+                found = torch.autograd.grad(term.weight * distance, list(moving.values()))
             distances.append(distance.detach())
-            known = [slope if slope is not None else torch.zeros(()) for slope in found]
-            slopes.append(dict(zip(leaves, known, strict=True)))
+            slopes.append(dict(zip(moving, found, strict=True)))
         return distances, slopes
 
-    def evaluation(self, picture: Tensor, distances: list[Tensor], gradient: Tensor) -> Evaluation:
+    def value(self, picture: Tensor, distances: list[Tensor]) -> Value:
         weighted = {"content": 0.0, "style": 0.0}
         found: dict[str, float] = {}
         for term, distance in zip(self.terms, distances, strict=True):
@@ -111,16 +135,38 @@ class Objective:
             weighted[term.kind] += term.weight * float(distance)
         variation = 0.0
         if self.tv_weight:
-            variation = found["tv"] = float(self.add_variation(picture, gradient))
+            variation = found["tv"] = float(total_variation(picture))
         total = weighted["content"] + weighted["style"] + self.tv_weight * variation
-        return Evaluation(total, weighted["content"], weighted["style"], found, gradient)
+        return Value(total, weighted["content"], weighted["style"], found)
 
-    def add_variation(self, picture: Tensor, gradient: Tensor) -> Tensor:
-        with torch.enable_grad():
-            leaf = picture.detach().requires_grad_()
-            variation = total_variation(leaf)
-            gradient += torch.autograd.grad(self.tv_weight * variation, leaf)[0]
-        return variation.detach()
+    def bands(
+        self, picture: Float[Tensor, "1 3 h w"], measured: Measured
+    ) -> Iterator[tuple[int, Float[Tensor, "1 3 rows w"]]]:
+        """The gradient from top to bottom, in bands with their first row.
+
+        Whoever takes a band may change these rows of the picture at once: no later tile reads them or adds to them.
+        """
+        lines = [list(line) for _, line in itertools.groupby(self.tiling.tiles(), key=lambda tile: tile.rows)]
+        first = 0
+        unfinished = picture.new_zeros(1, 3, 0, picture.shape[3])
+        for index, line in enumerate(lines):
+            rows = line[0].rows
+            more = rows.window_end - first - unfinished.shape[2]
+            unfinished = F.pad(unfinished, (0, 0, 0, more))
+            for tile in line:
+                run = measured.run or TileRun(self, picture, tile, keep=True)
+                top, bottom = rows.window_start - first, rows.window_end - first
+                columns = slice(tile.columns.window_start, tile.columns.window_end)
+                unfinished[:, :, top:bottom, columns] += run.gradient(measured.slopes)
+            if self.tv_weight:
+                variation = variation_gradient(picture, rows.core_start, rows.core_end)
+                core = slice(rows.core_start - first, rows.core_end - first)
+                unfinished[:, :, core] += self.tv_weight * variation
+            needed = [min(later[0].rows.window_start, later[0].rows.core_start - 1) for later in lines[index + 1 :]]
+            done = min(needed, default=self.tiling.height)
+            if done > first:
+                yield first, unfinished[:, :, : done - first]
+                unfinished, first = unfinished[:, :, done - first :].clone(), done
 
 
 class TileRun:
@@ -147,9 +193,8 @@ class TileRun:
 
         def gradient_at(layer: str, features: Tensor) -> Tensor:
             chosen = [i for i, term in enumerate(self.terms) if term.layer == layer]
-            outputs = [(value, slopes[i][name]) for i in chosen for name, value in self.stats[i].items()]
-            moving = [(value, slope) for value, slope in outputs if value.requires_grad]
-            (gradient,) = torch.autograd.grad([v for v, _ in moving], self.leaves.pop(layer), [s for _, s in moving])
+            outputs = [(self.stats[i][name], slope) for i in chosen for name, slope in slopes[i].items()]
+            (gradient,) = torch.autograd.grad([v for v, _ in outputs], self.leaves.pop(layer), [s for _, s in outputs])
             return gradient[None]
 
         return self.run.backward(gradient_at)

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto.engines.objective import Aim, Evaluation, Objective, build_objective
-from impasto.engines.optimizers import OPTIMIZERS, Optimizer
+from impasto.engines.objective import Aim, Objective, Value, build_objective
+from impasto.engines.optimizers import OPTIMIZERS, Optimizer, RowOptimizer
 from impasto.engines.scales import Scale
 from impasto.engines.state import Snapshot
 from impasto.errors import RunError, UserError
 from impasto.events import Entry, Listener, Step
+from impasto.hardware import keep_big_blocks, return_big_blocks
 from impasto.nets.passes import NetworkPass
 from impasto.picture import Picture
 
@@ -25,22 +26,40 @@ Rgb = Float[Tensor, "1 3 h w"]
 
 
 @dataclass(frozen=True)
+class Stage:
+    """How one scale is worked on.
+
+    optimizer: a name of `OPTIMIZERS`. tile_px: longest side of a tile's core; None for the whole picture at once.
+    in_place: the only picture kept is the one being changed, row by row as the gradient comes; for an optimizer that
+    steps every value by itself. Then the last picture is the result, and there is no way back from a bad step.
+    """
+
+    scale: Scale
+    optimizer: str
+    tile_px: int | None = None
+    in_place: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
     """What is optimised: sources give the pictures at any size (height, width).
 
     photo(h, w): the photo. styles(h, w): the style pictures for a result of that size. start(h, w): the picture
-    before the first iteration; carry_detail: whether what a coarse scale changed is carried up onto the photo, so
-    that the photo's finest detail is there from the first iteration of each scale.
+    before the first iteration, which may be changed; carry_detail: whether what a coarse scale changed is carried up
+    onto the photo, so that the photo's finest detail is there from the first iteration of each scale.
+    spare_photo(h, w): the photo in memory that may be changed; asked for once the objective has seen the photo.
+    kept: type of what an optimizer keeps between iterations where a picture is changed in place.
     """
 
     photo: Callable[[int, int], Rgb]
     styles: Callable[[int, int], list[Rgb]]
     start: Callable[[int, int], Rgb]
+    spare_photo: Callable[[int, int], Rgb]
     carry_detail: bool
     aim: Aim
-    optimizer: str
     learning_rate: float | None
-    scales: Sequence[Scale]
+    stages: Sequence[Stage]
+    kept: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True)
@@ -65,29 +84,29 @@ class Optimization:
     ) -> None:
         self.task, self.network, self.listeners = task, network, listeners
         self.began = time.perf_counter() - (resume.seconds if resume else 0.0)
-        self.iterations = sum(scale.iterations for scale in task.scales)
-        self.optimizer: Optimizer = OPTIMIZERS[task.optimizer](task.learning_rate)
+        self.iterations = sum(stage.scale.iterations for stage in task.stages)
         self.objective: Objective
-        self.at = self.checked(resume) if resume else self.first()
+        self.optimizer: Optimizer
+        self.resume = self.checked(resume) if resume else None
+        self.at: Snapshot
 
     def run(self) -> Outcome:
-        stopped_by = None
-        while stopped_by is None:
+        first = self.resume.scale if self.resume else 0
+        for index in range(first, len(self.task.stages)):
+            self.enter(index)
             stopped_by = self.run_scale()
-            if stopped_by is None and self.at.scale + 1 == len(self.task.scales):
-                stopped_by = "iterations"
-            if stopped_by is None:
-                self.next_scale()
-        finest = self.task.scales[-1]
+            if stopped_by is not None:
+                break
+        finest = self.task.stages[-1].scale
         picture = self.carried_up(self.at.best, finest)
         snapshot = self.snapshot() if stopped_by in ("interrupted", "on_step") else None
-        return Outcome(picture, stopped_by, self.at.history, self.seconds, snapshot)
+        return Outcome(picture, stopped_by or "iterations", self.at.history, self.seconds, snapshot)
 
     def checked(self, resume: Snapshot) -> Snapshot:
         """UserError where the photo or the job is not the one that the snapshot was made of."""
-        fits = resume.scale < len(self.task.scales) and resume.picture.shape[2:] == (
-            self.task.scales[resume.scale].height,
-            self.task.scales[resume.scale].width,
+        fits = resume.scale < len(self.task.stages) and resume.picture.shape[2:] == (
+            self.task.stages[resume.scale].scale.height,
+            self.task.stages[resume.scale].scale.width,
         )
         if not fits:
             raise UserError("The checkpoint is of a picture of another size: resume with the photo it was begun with.")
@@ -98,99 +117,142 @@ class Optimization:
         return time.perf_counter() - self.began
 
     @property
-    def scale(self) -> Scale:
-        return self.task.scales[self.at.scale]
+    def stage(self) -> Stage:
+        return self.task.stages[self.at.scale]
 
-    def first(self) -> Snapshot:
-        scale = self.task.scales[0]
-        start = self.task.start(scale.height, scale.width)
-        return self.fresh(0, start, [])
+    def enter(self, index: int) -> None:
+        """Make a scale ready: its objective, and the picture it begins with.
+
+        The objective comes first: after it the photo's own memory may become the picture.
+        """
+        task, stage = self.task, self.task.stages[index]
+        size = (stage.scale.height, stage.scale.width)
+        # Tiles are there to hold little; windows of many sizes would leave gaps between blocks that are kept.
+        (keep_big_blocks if stage.tile_px is None else return_big_blocks)()
+        photo, styles = task.photo(*size), task.styles(*size)
+        self.objective = build_objective(self.network, task.aim, photo, styles, stage.tile_px)
+        del photo, styles
+        if self.resume:
+            self.at, self.resume = self.resume, None
+            if stage.in_place:
+                self.at.picture = self.at.best = self.at.good = task.spare_photo(*size).copy_(self.at.picture)
+        elif index == 0:
+            self.at = self.fresh(0, task.start(*size), [])
+        else:
+            self.at = self.fresh(index, self.carried_up(self.at.best, stage.scale), self.at.history)
+        self.optimizer = OPTIMIZERS[stage.optimizer](task.learning_rate)
+        self.optimizer.rate *= 0.5**self.at.failures
+        self.optimizer.restore(self.at.optimizer)
 
     def fresh(self, scale: int, picture: Rgb, history: list[Entry]) -> Snapshot:
         """The state before the first iteration of a scale."""
-        rate, failures = (self.at.rate, self.at.failures) if scale else (self.optimizer.rate, 0)
+        failures = self.at.failures if scale else 0
         return Snapshot(
-            scale, 0, picture, picture, float("inf"), picture, torch.zeros_like(picture), {}, rate, failures,
-            self.seconds, history,
-        )  # fmt: skip
-
-    def next_scale(self) -> None:
-        index = self.at.scale + 1
-        self.at = self.fresh(index, self.carried_up(self.at.best, self.task.scales[index]), self.at.history)
+            scale, 0, picture, picture, float("inf"), picture, picture.new_empty(0), {}, failures, self.seconds, history
+        )
 
     def carried_up(self, picture: Rgb, to: Scale) -> Float[Tensor, "1 3 rows columns"]:
         """A coarser scale's picture at a finer size."""
         height, width = picture.shape[2:]
         if (height, width) == (to.height, to.width):
             return picture
-        base, target = self.task.photo(height, width), self.task.photo(to.height, to.width)
-        if not self.task.carry_detail:
-            base, target = torch.zeros_like(base), torch.zeros_like(target)
-        change = F.interpolate(picture - base, (to.height, to.width), mode="bicubic")
-        return (target + change).clamp_(0, 1)
+        change, target = picture, self.task.spare_photo(to.height, to.width)
+        if self.task.carry_detail:
+            change = picture - self.task.photo(height, width)
+        else:
+            target.zero_()
+        for channel in range(3):
+            # One at a time, because a large picture's three would need as much again as the picture.
+            finer = F.interpolate(change[:, channel : channel + 1], (to.height, to.width), mode="bicubic")
+            target[:, channel : channel + 1] += finer
+        return target.clamp_(0, 1)
 
     def run_scale(self) -> str | None:
         """Iterate on one scale; the reason where a listener stops the run."""
-        photo = self.task.photo(self.scale.height, self.scale.width)
-        styles = self.task.styles(self.scale.height, self.scale.width)
-        self.objective = build_objective(self.network, self.task.aim, photo, styles)
-        self.optimizer.rate = self.at.rate
-        self.optimizer.restore(self.at.optimizer)
-        while self.at.done < self.scale.iterations:
-            evaluation = self.objective.evaluate(self.at.picture)
-            entry = self.note(evaluation)
-            self.advance(evaluation)
+        step = self.step_in_place if self.stage.in_place else self.step
+        while self.at.done < self.stage.scale.iterations:
+            entry = step()
+            self.at.done += 1
             reason = self.tell(entry)
             if reason is not None:
                 return reason
         return None
 
-    def note(self, evaluation: Evaluation) -> Entry:
-        """Write an evaluation into the history and keep the best picture."""
+    def step(self) -> Entry:
+        """Evaluate the picture, keep the best, and take the step that follows, or the way back from a bad one."""
         at = self.at
-        if evaluation.finite and evaluation.total < at.best_total:
-            at.best, at.best_total = at.picture, evaluation.total
+        value, gradient = self.objective.evaluate(at.picture)
+        finite = value.finite and bool(gradient.isfinite().all())
+        entry = self.note(value, at.picture if finite else None)
+        if finite:
+            at.good, at.good_gradient = at.picture, gradient
+        else:
+            self.retreat(value)
+        total = value.total if finite else at.best_total
+        at.picture = self.optimizer.step(at.good, at.good_gradient, total, self.progress).clamp_(0, 1)
+        return entry
+
+    def step_in_place(self) -> Entry:
+        """The same on the only picture there is; after its last evaluation it stays as it is."""
+        at, optimizer = self.at, self.optimizer
+        assert isinstance(optimizer, RowOptimizer)
+        measured = self.objective.measure(at.picture)
+        if not measured.value.finite:
+            raise self.not_finite(measured.value)
+        entry = self.note(measured.value, at.picture)
+        if at.done + 1 < self.stage.scale.iterations:
+            optimizer.begin(at.picture, measured.value.total, self.task.kept)
+            for top, gradient in self.objective.bands(at.picture, measured):
+                if not gradient.isfinite().all():
+                    raise self.not_finite(measured.value)
+                rows = at.picture[:, :, top : top + gradient.shape[2]]
+                rows.add_(optimizer.move(gradient, top, self.progress)).clamp_(0, 1)
+        return entry
+
+    @property
+    def progress(self) -> float:
+        return self.at.done / self.stage.scale.iterations
+
+    def note(self, value: Value, picture: Rgb | None) -> Entry:
+        """Write a value into the history, and keep the picture, where it is a good one, if none was better."""
+        at, scale = self.at, self.stage.scale
+        if picture is not None and value.total < at.best_total:
+            at.best, at.best_total = picture, value.total
         entry = Entry(
-            len(at.history), at.scale, self.scale.height, self.scale.width, round(self.seconds, 4), evaluation.total,
-            evaluation.content, evaluation.style, evaluation.losses,
+            len(at.history), at.scale, scale.height, scale.width, round(self.seconds, 4), value.total,
+            value.content, value.style, value.losses,
         )  # fmt: skip
         at.history.append(entry)
         return entry
 
-    def advance(self, evaluation: Evaluation) -> None:
-        """Take the step that follows an evaluation, or the way back from one that is not finite."""
-        at = self.at
-        if evaluation.finite:
-            at.good, at.good_gradient = at.picture, evaluation.gradient
-        else:
-            self.retreat(evaluation)
-        proposed = self.optimizer.step(at.good, at.good_gradient, at.done / self.scale.iterations)
-        at.picture = proposed.clamp_(0, 1)
-        at.done += 1
-
-    def retreat(self, evaluation: Evaluation) -> None:
+    def retreat(self, value: Value) -> None:
         at = self.at
         at.failures += 1
         if at.failures > MOST_FAILURES or at.best_total == float("inf"):
-            broken = [name for name, value in evaluation.losses.items() if not value < float("inf")]
-            raise RunError(
-                f"The objective is not finite at iteration {len(at.history) - 1} "
-                f"({', '.join(broken) or 'its gradient'}), after {at.failures - 1} halved steps: "
-                "use a smaller --learning-rate or --precision fp32."
-            )
+            raise self.not_finite(value)
         self.optimizer.retreat()
-        at.rate = self.optimizer.rate
+
+    def not_finite(self, value: Value) -> RunError:
+        broken = [name for name, distance in value.losses.items() if not distance < float("inf")]
+        place = f", in the tile of {value.place}" if value.place else ""
+        halved = f", after {self.at.failures - 1} halved steps" if self.at.failures > 1 else ""
+        return RunError(
+            f"The objective is not finite at iteration {len(self.at.history) - 1} "
+            f"({', '.join(broken) or 'its gradient'}{place}){halved}: "
+            "use a smaller --learning-rate or --precision fp32."
+        )
 
     def tell(self, entry: Entry) -> str | None:
         """Ask every listener whether to go on; each hears of every step, also of the last one."""
-        step = Step(entry, self.at.history, self.iterations, len(self.task.scales), self.preview, self.snapshot)
+        step = Step(entry, self.at.history, self.iterations, len(self.task.stages), self.preview, self.snapshot)
         answers = [listener(step) for listener in self.listeners]
         reasons = ["on_step" if answer is False else answer for answer in answers]
         return next((reason for reason in reasons if isinstance(reason, str)), None)
 
     def preview(self) -> Picture:
         """The best picture of this scale so far."""
-        return Picture(self.at.best[0].cpu().numpy())
+        best = self.at.best.clone() if self.stage.in_place else self.at.best
+        return Picture(best[0].cpu().numpy())
 
     def snapshot(self) -> Snapshot:
         return replace(self.at, optimizer=self.optimizer.state(), seconds=self.seconds)

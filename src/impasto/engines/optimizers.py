@@ -24,8 +24,8 @@ class Optimizer(ABC):
         self.rate = learning_rate or self.default_rate
 
     @abstractmethod
-    def step(self, picture: Tensor, gradient: Tensor, progress: float) -> Tensor:
-        """The next picture. progress: share of the planned iterations that is done, 0..1."""
+    def step(self, picture: Tensor, gradient: Tensor, total: float, progress: float) -> Tensor:
+        """The next picture. total: the objective. progress: share of the planned iterations that is done, 0..1."""
 
     def retreat(self) -> None:
         """Halve the step after a non-finite evaluation, and forget what led there."""
@@ -40,7 +40,23 @@ class Optimizer(ABC):
     def restore(self, state: State) -> None: ...
 
 
-class GradientDescent(Optimizer):
+class RowOptimizer(Optimizer):
+    """One that steps every value by itself, so that rows can be stepped as soon as their gradient is known."""
+
+    @abstractmethod
+    def begin(self, picture: Tensor, total: float, dtype: torch.dtype) -> None:
+        """Before the rows of one iteration. dtype: of what is kept from one iteration to the next."""
+
+    @abstractmethod
+    def move(self, gradient: Tensor, top: int, progress: float) -> Tensor:
+        """How far the rows from `top` are to go, given their gradient; once a row in an iteration."""
+
+    def step(self, picture: Tensor, gradient: Tensor, total: float, progress: float) -> Tensor:
+        self.begin(picture, total, torch.float32)
+        return picture + self.move(gradient, 0, progress)
+
+
+class GradientDescent(RowOptimizer):
     """The textbook's step against the gradient.
 
     The objective is a mean over the picture, so its gradient shrinks as the picture grows: the rate is multiplied by
@@ -49,8 +65,11 @@ class GradientDescent(Optimizer):
 
     default_rate = 1e-5
 
-    def step(self, picture: Tensor, gradient: Tensor, progress: float) -> Tensor:
-        return picture - self.rate * gradient.numel() * gradient
+    def begin(self, picture: Tensor, total: float, dtype: torch.dtype) -> None:
+        self.values = picture.numel()
+
+    def move(self, gradient: Tensor, top: int, progress: float) -> Tensor:
+        return gradient * (-self.rate * self.values)
 
     def state(self) -> State:
         return {}
@@ -59,7 +78,7 @@ class GradientDescent(Optimizer):
         pass
 
 
-class Adam(Optimizer):
+class Adam(RowOptimizer):
     """Kingma & Ba (2015), with cosine decay of the rate to a hundredth over the planned iterations.
 
     The rate is in units of the picture's 0..1: at most about how far one value moves in one iteration.
@@ -74,18 +93,24 @@ class Adam(Optimizer):
         self.second: Tensor | None = None
         self.count = 0
 
-    def step(self, picture: Tensor, gradient: Tensor, progress: float) -> Tensor:
+    def begin(self, picture: Tensor, total: float, dtype: torch.dtype) -> None:
         if self.first is None or self.second is None:
-            self.first, self.second = torch.zeros_like(gradient), torch.zeros_like(gradient)
+            self.first, self.second = (torch.zeros_like(picture, dtype=dtype) for _ in range(2))
         self.count += 1
-        self.first.lerp_(gradient, 1 - self.beta1)
-        self.second.lerp_(gradient.square(), 1 - self.beta2)
-        mean = self.first / (1 - self.beta1**self.count)
-        size = (self.second / (1 - self.beta2**self.count)).sqrt_()
+        # A gradient of total / values would bring the objective to 0 if every value moved by 1. What is a thousandth
+        # of that is rounding's, and must not be scaled up to a full step.
+        self.least = 1e-3 * total / picture.numel() + 1e-30
+
+    def move(self, gradient: Tensor, top: int, progress: float) -> Tensor:
+        assert self.first is not None and self.second is not None
+        rows = slice(top, top + gradient.shape[2])
+        first = self.first[:, :, rows].float().lerp_(gradient, 1 - self.beta1)
+        second = self.second[:, :, rows].float().lerp_(gradient.square(), 1 - self.beta2)
+        self.first[:, :, rows], self.second[:, :, rows] = first, second
+        size = (second / (1 - self.beta2**self.count)).sqrt_()
         decay = 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
-        # Scaled to the largest gradient, because objectives differ in size by orders of magnitude.
-        step: Tensor = mean / (size + 1e-8 * size.amax() + 1e-30)
-        return picture - self.rate * decay * step
+        moved = first / size.add_(self.least)
+        return moved.mul_(-self.rate * decay / (1 - self.beta1**self.count))
 
     def state(self) -> State:
         if self.first is None or self.second is None:
@@ -113,7 +138,7 @@ class Lbfgs(Optimizer):
         self.moves: list[Tensor] = []
         self.changes: list[Tensor] = []
 
-    def step(self, picture: Tensor, gradient: Tensor, progress: float) -> Tensor:
+    def step(self, picture: Tensor, gradient: Tensor, total: float, progress: float) -> Tensor:
         if self.last is not None:
             self.learn(picture - self.last[0], gradient - self.last[1])
         self.last = (picture.clone(), gradient.clone())

@@ -15,15 +15,16 @@ from torch import Tensor
 from impasto.errors import UserError
 from impasto.events import Entry
 
-FORMAT = "impasto-snapshot-1"
+FORMAT = "impasto-snapshot-2"
 
 
 @dataclass
 class Snapshot:
     """scale: index of the scale being worked on; done: iterations done on it. picture: the next to be evaluated.
 
-    good, good_gradient: the last picture whose objective was finite. best: the best one of this scale, best_total
-    its objective. optimizer: its tensors; rate: its step size, halved by every failure.
+    good, good_gradient: the last picture whose objective was finite; no gradient is kept where the picture is changed
+    in place. best: the best one of this scale, best_total its objective. optimizer: its tensors. failures: evaluations
+    that were not finite, each of which halved the step size.
     """
 
     scale: int
@@ -34,28 +35,30 @@ class Snapshot:
     good: Tensor
     good_gradient: Tensor
     optimizer: dict[str, Tensor]
-    rate: float
     failures: int
     seconds: float
     history: list[Entry] = field(default_factory=list)
 
     TENSORS = ("picture", "best", "good", "good_gradient")
-    NUMBERS = ("scale", "done", "best_total", "rate", "failures", "seconds")
+    NUMBERS = ("scale", "done", "best_total", "failures", "seconds")
 
     def save(self, file: Path, job_json: str) -> None:
         """Write one safetensors file: under a temporary name first, so that a kill leaves the last good one."""
-        tensors = {name: getattr(self, name) for name in self.TENSORS}
+        # The same picture may stand for several of them: it is written once.
+        owners = {id(getattr(self, name)): name for name in reversed(self.TENSORS)}
+        same = {name: owners[id(getattr(self, name))] for name in self.TENSORS}
+        tensors = {owner: getattr(self, owner) for owner in same.values()}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.items()}
         metadata = {
             "format": FORMAT,
             "job": job_json,
+            "same": json.dumps(same),
             "numbers": json.dumps({name: getattr(self, name) for name in self.NUMBERS}),
             "history": json.dumps([dataclasses.asdict(entry) for entry in self.history]),
         }
         temporary = file.with_suffix(".part")
         try:
-            # Each tensor its own memory: the same picture may stand for several of them, which the format refuses.
-            copies = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+            copies = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
             save_file(copies, str(temporary), metadata)
             temporary.replace(file)
         finally:
@@ -76,7 +79,7 @@ class Snapshot:
             name.removeprefix("optimizer."): tensor for name, tensor in tensors.items() if name.startswith("optimizer.")
         }
         return cls(
-            **{name: tensors[name] for name in cls.TENSORS},
+            **{name: tensors[owner] for name, owner in json.loads(metadata["same"]).items()},
             **json.loads(metadata["numbers"]),
             optimizer=optimizer,
             history=[Entry(**entry) for entry in json.loads(metadata["history"])],

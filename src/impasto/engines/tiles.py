@@ -34,6 +34,14 @@ class Tile:
     rows: Span
     columns: Span
 
+    def __str__(self) -> str:
+        core = self.core
+        return f"rows {core.top}-{core.bottom - 1}, columns {core.left}-{core.right - 1}"
+
+    @property
+    def core(self) -> Box:
+        return Box(self.rows.core_start, self.rows.core_end, self.columns.core_start, self.columns.core_end)
+
     @property
     def window(self) -> Box:
         return Box(self.rows.window_start, self.rows.window_end, self.columns.window_start, self.columns.window_end)
@@ -76,11 +84,18 @@ class Tiling:
         """The shortest side from which every layer makes a feature."""
         return max((info.receptive_field for info in self.infos), default=1)
 
+    @property
+    def step_px(self) -> int:
+        """Rows, and columns, from one core to the next."""
+        if self.core_px is None:
+            return max(self.height, self.width)
+        return max(self.stride, self.core_px // self.stride * self.stride)
+
     def tiles(self) -> list[Tile]:
         return [Tile(rows, columns) for rows in self.spans(self.height) for columns in self.spans(self.width)]
 
     def spans(self, length: int) -> Iterator[Span]:
-        step = length if self.core_px is None else max(self.stride, self.core_px // self.stride * self.stride)
+        step = self.step_px
         before, behind = self.halo_px
         for start in range(0, length, step):
             end = min(start + step, length)

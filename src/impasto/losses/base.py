@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 Stats = dict[str, Tensor]
+"""Sums by name; `count`, where there is one, is of places and does not depend on what the features are."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,9 @@ class PlaceLoss(ABC):
 
     halo: int = 0
     """Features beyond the owned ones, on each side, that `stats` must see."""
+
+    maps: int = 4
+    """Float32 maps, each as large as the features, that `stats` and its way back hold at once."""
 
     @abstractmethod
     def constants(self, target: Float[Tensor, "c h w"]) -> Stats:

@@ -23,6 +23,7 @@ class MapSsim(PlaceLoss):
     """
 
     halo = WINDOW // 2
+    maps = 20
 
     def constants(self, target: Float[Tensor, "c h w"]) -> Stats:
         values = target.float().flatten(1)

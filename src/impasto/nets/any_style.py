@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from impasto.errors import UserError
 from impasto.nets.cnn import read_tensors
 
 FORMAT = "impasto-any-style-1"
+SHIPPED = Path(str(files("impasto") / "data" / "any_style.safetensors"))
 SMALLEST_SIDE_PX = 32
 # Sides are padded to multiples of the deepest stride.
 STRIDE = 8
@@ -39,7 +41,8 @@ FADE = 0.2
 @dataclass(frozen=True)
 class Shape:
     """Sizes of the network. code: numbers a style is told by; width: channels at a quarter of the size; blocks:
-    residual blocks there; encoder, deep: channels of the style encoder's plain and separable convolutions."""
+    residual blocks there; encoder, deep: channels of the style encoder's plain and separable convolutions. Without an
+    encoder the network has one style, its own."""
 
     code: int = 256
     width: int = 96
@@ -47,6 +50,10 @@ class Shape:
     encoder: tuple[int, ...] = (48, 96, 128, 192, 192)
     deep: tuple[int, ...] = (128, 128)
     hidden: int = 512
+
+
+# Of one style: about 310,000 parameters.
+ONE_STYLE = Shape(code=8, width=48, encoder=(), deep=())
 
 
 def content_weight(strength: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -59,6 +66,37 @@ def content_weight(strength: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
 def conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
     """3x3 with mirrored borders, which leave no frame around the picture."""
     return nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, padding_mode="reflect")
+
+
+def doubled(x: Float[Tensor, "n c h w"], layer: nn.Conv2d) -> Float[Tensor, "n k h2 w2"]:
+    """A 3x3 layer with mirrored borders on x doubled in size, each pixel repeated.
+
+    Where pixels come in twos, each of the four places within a pixel is a 2x2 layer on x itself, which is less than
+    half of the work (Shi et al. 2016, arXiv:1609.07009).
+    """
+    if torch.onnx.is_in_onnx_export():
+        # ONNX has no way to write into places of a picture.
+        plain: Tensor = layer(F.interpolate(x, scale_factor=2))
+        return plain
+    count, _, height, width = x.shape
+    outputs = layer.weight.shape[0]
+    kernels = [kernel for rows in paired(layer.weight, 2) for kernel in paired(rows, 3)]
+    kernel = torch.cat(kernels).contiguous(memory_format=torch.channels_last)
+    bias = layer.bias.repeat(4) if layer.bias is not None else None
+    # A mirrored border of repeated pixels repeats the border.
+    places: Tensor = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, bias)
+    size = (count, outputs, 2 * height, 2 * width)
+    result = torch.empty(size, dtype=places.dtype, device=places.device, memory_format=torch.channels_last)
+    for at, place in enumerate(places.split(outputs, 1)):
+        row, column = divmod(at, 2)
+        result[:, :, row::2, column::2] = place[:, :, row : row + height, column : column + width]
+    return result
+
+
+def paired(weight: Float[Tensor, "k c rows columns"], axis: int) -> list[Float[Tensor, "k c rows2 columns2"]]:
+    """What three taps are to the first and to the second of two repeated pixels, as two taps along an axis."""
+    first, middle, last = weight.unbind(axis)
+    return [torch.stack([first, middle + last], axis), torch.stack([first + middle, last], axis)]
 
 
 def zeroed(layer: Layer) -> Layer:
@@ -88,13 +126,17 @@ class StyledNorm(nn.Module):
         super().__init__()
         self.affine = small(nn.Linear(code, 2 * channels))
 
+    def scale_shift(self, code: Float[Tensor, "n k"]) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n c"]]:
+        change, shift = self.affine(code).chunk(2, 1)
+        return change + 1, shift
+
     def forward(self, x: Float[Tensor, "n c h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n c h w"]:
-        change, shift = self.affine(code).to(x.dtype).chunk(2, 1)
-        scale = change + 1
-        if len(x) == 1:
-            # On one channels_last picture this is the same in one pass; instance_norm copies twice.
-            return F.batch_norm(x, None, None, scale[0], shift[0], training=True)
-        return torch.addcmul(shift[..., None, None], F.instance_norm(x), scale[..., None, None])
+        scale, shift = (part.to(x.dtype)[..., None, None] for part in self.scale_shift(code))
+        return torch.addcmul(shift, F.instance_norm(x), scale)
+
+
+Normalise = Callable[[StyledNorm, Tensor], Tensor]
+"""How a layer's output is normalised: the layer with its code, or what was made of them beforehand."""
 
 
 class Residual(nn.Module):
@@ -103,10 +145,9 @@ class Residual(nn.Module):
         self.conv1, self.norm1 = conv(channels, channels), StyledNorm(channels, code)
         self.conv2, self.norm2 = conv(channels, channels, dilation=dilation), StyledNorm(channels, code)
 
-    def forward(self, x: Float[Tensor, "n c h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n c h w"]:
-        inner = F.relu(self.norm1(self.conv1(x), code), inplace=True)
-        changed: Tensor = self.norm2(self.conv2(inner), code)
-        return x + changed
+    def forward(self, x: Float[Tensor, "n c h w"], norm: Normalise) -> Float[Tensor, "n c h w"]:
+        inner = F.relu(norm(self.norm1, self.conv1(x)), inplace=True)
+        return norm(self.norm2, self.conv2(inner)).add_(x)
 
 
 class Coarse(nn.Module):
@@ -118,8 +159,8 @@ class Coarse(nn.Module):
         self.block = Residual(channels, code, dilation=2)
         self.up = zeroed(nn.Conv2d(channels, channels, 1))
 
-    def forward(self, x: Float[Tensor, "n c h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n c h w"]:
-        low = self.block(F.relu(self.norm(self.down(x), code), inplace=True), code)
+    def forward(self, x: Float[Tensor, "n c h w"], norm: Normalise) -> Float[Tensor, "n c h w"]:
+        low = self.block(F.relu(norm(self.norm, self.down(x)), inplace=True), norm)
         # Bilinear, so that no grid of doubled pixels is left.
         return x + F.interpolate(self.up(low), scale_factor=2, mode="bilinear", align_corners=False)
 
@@ -176,7 +217,9 @@ class AnyStyle(nn.Module):
         super().__init__()
         self.shape = shape = shape or Shape()
         code, width, half = shape.code, shape.width, shape.width // 2
-        self.encoder = StyleEncoder(shape)
+        self.encoder = StyleEncoder(shape) if shape.encoder else None
+        if self.encoder is None:
+            self.own = nn.Parameter(torch.ones(1, code))
         self.dial = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), zeroed(nn.Linear(64, code)))
         self.conv1, self.norm1 = conv(12, half), StyledNorm(half, code)
         self.conv2, self.norm2 = conv(half, width, stride=2), StyledNorm(width, code)
@@ -189,8 +232,11 @@ class AnyStyle(nn.Module):
     def encode(self, style: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
         """Codes of style pictures (RGB, 0..1, sides from 32 px), in float32; averages of codes are styles in between.
 
-        The scale of the style is that of its pixels: a larger picture of the same painting gives larger strokes.
+        The scale of the style is that of its pixels: a larger picture of the same painting gives larger strokes. A
+        network of one style gives its own code, whatever it is shown.
         """
+        if self.encoder is None:
+            return self.own.float().expand(len(style), -1)
         code: Tensor = self.encoder(mirrored(style, 2).to(self.conv1.weight.dtype))
         return code.float()
 
@@ -201,30 +247,50 @@ class AnyStyle(nn.Module):
 
         strength: 0 gives the photo itself, 1 the boldest picture; below `FADE` the photo shows through.
         """
-        log = content_weight(strength).log()
-        code = code + self.dial(torch.stack([log, log * log], 1).to(code.dtype))
+        code = self.dialled(code, strength)
         height, width = photo.shape[2:]
-        painted = self.paint(mirrored(photo, STRIDE), code)[..., :height, :width]
+        painted = self.paint(mirrored(photo, STRIDE), lambda layer, x: layer(x, code), self.colours(code))
         share = (strength / FADE).clamp(0, 1).view(-1, 1, 1, 1)
-        return torch.lerp(photo.float(), painted.float(), share.float())
+        return torch.lerp(photo.float(), painted[..., :height, :width].float(), share.float())
 
-    def paint(self, photo: Float[Tensor, "n 3 h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n 3 h w"]:
+    def dialled(self, code: Float[Tensor, "n k"], strength: Float[Tensor, " n"]) -> Float[Tensor, "n k"]:
+        """Codes that also tell how much of the photo is to be kept."""
+        log = content_weight(strength).log()
+        told: Tensor = code + self.dial(torch.stack([log, log * log], 1).to(code.dtype))
+        return told
+
+    def colours(self, code: Float[Tensor, "n k"]) -> tuple[Float[Tensor, "n 12"], Float[Tensor, "n 12"]]:
+        """Scale and shift of the last layer's channels."""
+        change, shift = self.colour(code).chunk(2, 1)
+        return change + 1, shift
+
+    def paint(
+        self,
+        photo: Float[Tensor, "n 3 h w"],
+        norm: Normalise,
+        colours: tuple[Float[Tensor, "n 12"], Float[Tensor, "n 12"]],
+    ) -> Float[Tensor, "n 3 h w"]:
+        """The pass itself, on photos with sides that are multiples of `STRIDE`."""
         x = to_blocks((photo * 2 - 1).to(self.conv1.weight.dtype))
-        x = F.relu(self.norm1(self.conv1(x), code), inplace=True)
-        x = F.relu(self.norm2(self.conv2(x), code), inplace=True)
-        x = self.coarse(x, code)
+        x = F.relu(norm(self.norm1, self.conv1(x)), inplace=True)
+        x = F.relu(norm(self.norm2, self.conv2(x)), inplace=True)
+        x = self.coarse(x, norm)
         for block in self.trunk:
-            x = block(x, code)
-        x = F.interpolate(x, scale_factor=2)
-        x = F.relu(self.norm3(self.conv3(x), code), inplace=True)
-        scale, shift = self.colour(code).to(x.dtype)[..., None, None].chunk(2, 1)
-        return F.pixel_shuffle(torch.sigmoid(torch.addcmul(shift, self.conv4(x), scale + 1)), 2)
+            x = block(x, norm)
+        x = F.relu(norm(self.norm3, doubled(x, self.conv3)), inplace=True)
+        scale, shift = (part.to(x.dtype)[..., None, None] for part in colours)
+        return F.pixel_shuffle(torch.sigmoid(torch.addcmul(shift, self.conv4(x), scale)), 2)
 
     def save(self, file: str | Path, card: dict[str, str] | None = None) -> None:
         """Write the weights in half precision, with the network's sizes and a model card in the file's header."""
         header = {"format": FORMAT, "shape": json.dumps(asdict(self.shape)), **(card or {})}
         tensors = {name: tensor.detach().half().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(tensors, str(file), header)
+        temporary = Path(file).with_suffix(".part")
+        try:
+            save_file(tensors, str(temporary), header)
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def mirrored(picture: Float[Tensor, "n 3 h w"], multiple: int) -> Float[Tensor, "n 3 h2 w2"]:
@@ -239,12 +305,12 @@ def mirrored(picture: Float[Tensor, "n 3 h w"], multiple: int) -> Float[Tensor, 
 def load_any_style(file: str | Path) -> AnyStyle:
     """The network that `AnyStyle.save` wrote, in float32; UserError for any other file."""
     header, tensors = read_tensors(file)
-    if header.get("format") != FORMAT:
-        raise UserError(f"{file} is no any-style network of this version of Impasto.")
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(header["shape"]).items()
-    }
-    network = AnyStyle(Shape(**fields))
+    written = header.get("format", "")
+    if written.startswith(FORMAT.rstrip("0123456789")) and written != FORMAT:
+        raise UserError(f"{file} is of another version of Impasto ({written}, not {FORMAT}): update Impasto.")
+    if written != FORMAT:
+        raise UserError(f"{file} is no any-style network: give a file that impasto train or train-any wrote.")
+    network = AnyStyle(shape_of(header, file))
     wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
     if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
         raise UserError(f"{file} does not hold the tensors that its header tells of: get a whole copy of it.")
@@ -252,22 +318,23 @@ def load_any_style(file: str | Path) -> AnyStyle:
     return network.eval().requires_grad_(False)
 
 
+def shape_of(header: dict[str, str], file: str | Path) -> Shape:
+    """The sizes in a file's header; UserError for what makes no network."""
+    try:
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in json.loads(header["shape"]).items()
+        }
+        shape = Shape(**fields)
+        lengths = [shape.code, shape.width, shape.hidden, *shape.encoder, *shape.deep]
+        if all(1 <= length <= 4096 for length in lengths) and 0 <= shape.blocks <= 64:
+            return shape
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{file} tells of no sizes that make a network: get another copy of it.") from error
+    raise UserError(f"{file} tells of sizes that make no network: get another copy of it.")
+
+
 def blend(codes: Sequence[Float[Tensor, "1 k"]], weights: Sequence[float]) -> Float[Tensor, "1 k"]:
     """One code between several, by weights of any scale; a larger weight draws the picture nearer to that style."""
     total = sum(weights)
     return torch.stack([code * (weight / total) for code, weight in zip(codes, weights, strict=True)]).sum(0)
-
-
-@torch.inference_mode()
-def stylize_fast(
-    network: AnyStyle, photo: Float[Tensor, "1 3 h w"], code: Float[Tensor, "1 k"], strength: float = 1.0
-) -> Float[Tensor, "1 3 h w"]:
-    """Paint one photo (RGB, 0..1, any size from 32 px) in the network's own precision; float32, 0..1.
-
-    code: of `AnyStyle.encode`, or a `blend` of several. strength: 0 (the photo itself) to 1 (boldest).
-    """
-    if strength <= 0:
-        return photo.float()
-    dtype = network.conv1.weight.dtype
-    painted: Tensor = network(photo, code.to(dtype), torch.tensor([strength], device=photo.device))
-    return painted

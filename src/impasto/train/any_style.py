@@ -8,59 +8,32 @@ step's groups, and gradients are averaged.
 from __future__ import annotations
 
 import csv
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from shutil import copy
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from impasto.errors import JobError
-from impasto.nets.any_style import AnyStyle, Shape, content_weight, stylize_fast
+from impasto.nets.any_style import AnyStyle, Shape, content_weight
 from impasto.nets.cnn import Cnn
+from impasto.nets.painter import stylize_fast
 from impasto.nets.passes import ExplicitPass
 from impasto.picture import Picture
 from impasto.train import checkpoint
-from impasto.train.data import Folder, Source
-from impasto.train.objective import CONTENT_LAYER, STYLE_LAYERS, Objective
+from impasto.train.data import Batch, Batches, Folder, Source
+from impasto.train.objective import CONTENT_LAYER, STYLE_LAYERS, Grams, Objective
+from impasto.train.settings import Settings
 
 SHEET_STRENGTHS = (0.4, 0.7, 1.0)
 COLUMNS = ["step", "size", "rate", "seconds", "content", "style", *STYLE_LAYERS, "skipped"]
 HELD_OUT_COLUMNS = ["step", "strength", "content", "style", *STYLE_LAYERS]
-
-
-class Settings(BaseModel):
-    """What a training does; kept in its checkpoints."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: int = Field(20_000, ge=1, description="Steps in all; the learning rate falls over the last of them.")
-    sizes: tuple[int, ...] = Field(
-        (128, 192, 256), description="Sides of the crops in px, one after the other for an equal share of the steps."
-    )
-    groups: int = Field(2, ge=1, description="Groups of four samples a step; more is steadier and slower.")
-    learning_rate: float = Field(1e-3, gt=0, description="Of AdamW, between warming up and falling off.")
-    warm_up: int = Field(200, ge=0, description="Steps over which the learning rate rises from 0.")
-    fall: float = Field(0.3, ge=0, le=1, description="Share of the steps, the last, over which it falls to 0.")
-    weight_decay: float = Field(1e-4, ge=0, description="Of AdamW; more keeps the weights smaller.")
-    average: float = Field(0.999, ge=0, lt=1, description="Of the moving average of the weights, which is what ships.")
-    hard: float = Field(1.0, gt=0, description="Relative Gram distance beyond which a style counts by its root.")
-    tv_weight: float = Field(1.0, ge=0, description="Total variation: more gives smoother pictures.")
-    seed: int = Field(0, ge=0, description="Of all that is drawn.")
-
-    def rate_at(self, step: int) -> float:
-        """Learning rate: linear rise, constant, half a cosine down to 0."""
-        rise = min(1.0, (step + 1) / max(1, self.warm_up))
-        falling = (step - self.steps * (1 - self.fall)) / max(1e-9, self.steps * self.fall)
-        return self.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, falling))))
-
-    def size_at(self, step: int) -> int:
-        return self.sizes[min(step * len(self.sizes) // self.steps, len(self.sizes) - 1)]
 
 
 class Training:
@@ -72,7 +45,7 @@ class Training:
     def __init__(
         self,
         settings: Settings,
-        source: Source,
+        source: Batches,
         cnn: Cnn,
         *,
         shape: Shape | None = None,
@@ -107,15 +80,11 @@ class Training:
     def run_step(self) -> dict[str, float]:
         """One step; returns its distances, meaned over all samples of all processes."""
         settings, step = self.settings, self.step
-        batch = self.source.batch(step, settings.size_at(step), self.groups)
-        photos, styles, mix, strength = (
-            t.to(self.device) for t in (batch.photos, batch.styles, batch.mix, batch.strength)
-        )
-        targets = self.objective.targets(photos, styles, batch.photo_of, mix, content_weight(strength))
+        batch = self.source.batch(step, settings.size_at(step), self.groups).to(self.device)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            codes = mix @ self.network.encode(styles)
-            pictures = self.network(photos[batch.photo_of], codes, strength)
-        gradient, distances = self.objective(pictures.detach(), targets)
+            codes = batch.mix @ self.network.encode(batch.styles)
+            pictures = self.network(batch.photos[batch.photo_of], codes, batch.strength)
+        gradient, distances = self.judge(pictures.detach(), batch)
         self.optimizer.zero_grad()
         pictures.backward(gradient)
         self.average_gradients()
@@ -126,6 +95,17 @@ class Training:
         decay = min(settings.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
         return self.meaned(distances)
+
+    def judge(
+        self, pictures: Float[Tensor, "n 3 h w"], batch: Batch
+    ) -> tuple[Float[Tensor, "n 3 h w"], dict[str, Float[Tensor, " n"]]]:
+        """The gradient of what painted pictures should come to, and their distances by name."""
+        grams, weight = self.style_grams(batch), content_weight(batch.strength)
+        targets = self.objective.targets(batch.photos, grams, batch.photo_of, batch.mix, weight)
+        return self.objective(pictures, targets)
+
+    def style_grams(self, batch: Batch) -> Grams:
+        return self.objective.grams(batch.styles)
 
     def average_gradients(self) -> None:
         if self.processes > 1:
@@ -159,6 +139,11 @@ class Training:
         else:
             tensors |= checkpoint.with_prefix("network", self.network.state_dict())
         checkpoint.save_checkpoint(file, tensors, {"step": self.step, "settings": self.settings.model_dump()})
+
+    def told(self) -> str:
+        """What was done, for a model's card."""
+        skipped = f"; {self.source.skipped} files could not be read" if self.source.skipped else ""
+        return f"Trained by Impasto for {self.step} steps{skipped}.\nSettings: {self.settings.model_dump_json()}"
 
     def load(self, file: Path) -> None:
         """Go on from a checkpoint; its step and tensors are taken, settings are this training's own."""
@@ -196,12 +181,14 @@ def with_style(distances: dict[str, float]) -> dict[str, float]:
 class HeldOut:
     """Fixed pairs that are never trained on: their figures and a contact sheet to look at."""
 
-    def __init__(self, source: Source, pairs: int = 8, size: int = 256) -> None:
-        photos, styles = (
-            [centre(picture, size) for file in folder.held_out[:pairs] if (picture := folder.get(file)) is not None]
-            for folder in (source.photos, source.styles)
-        )
-        self.pairs = list(zip(photos, styles, strict=False))
+    def __init__(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+        self.pairs = pairs
+
+    @classmethod
+    def of(cls, source: Source, pairs: int = 8, size: int = 256) -> HeldOut:
+        """The first held-out photos, each with one of the held-out styles."""
+        photos, styles = (held_out(folder, pairs, size) for folder in (source.photos, source.styles))
+        return cls(list(zip(photos, styles, strict=False)))
 
     def look(self, training: Training, file: Path) -> list[dict[str, float]]:
         """Write the sheet, one row a pair: photo, style, and the picture at each strength; returns the figures."""
@@ -210,20 +197,33 @@ class HeldOut:
             photo, style = photo.to(training.device), style.to(training.device)
             code = network.encode(style)
             pictures = [stylize_fast(network, photo, code, strength) for strength in SHEET_STRENGTHS]
-            rows.append(torch.cat([photo, style, *pictures], 3))
+            rows.append(torch.cat([photo, fitted(style, photo), *pictures], 3))
             count = len(pictures)
+            grams = training.objective.grams(style)
             targets = training.objective.targets(
-                photo, style, [0] * count, photo.new_ones(count, 1), photo.new_ones(count)
+                photo, grams, [0] * count, photo.new_ones(count, 1), photo.new_ones(count)
             )
             found.append(training.objective(torch.cat(pictures), targets)[1])
         if rows:
-            Picture.from_any(torch.cat(rows, 2)[0].cpu()).save(file)
+            # Resizing rounds to a hair above 1.
+            Picture.from_any(torch.cat(rows, 2)[0].clamp(0, 1).cpu()).save(file)
         return [
             {"strength": strength}
             | with_style({name: sum(float(pair[name][at]) for pair in found) / len(found) for name in found[0]})
             for at, strength in enumerate(SHEET_STRENGTHS)
             if found
         ]
+
+
+def fitted(style: Float[Tensor, "1 3 _ _"], photo: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h w"]:
+    """A style as it is shown beside a photo."""
+    return F.interpolate(style, photo.shape[2:], mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def held_out(folder: Folder, count: int, size: int) -> list[Float[Tensor, "1 3 size size"]]:
+    """The first held-out pictures of a folder that can be read."""
+    pictures = (folder.get(file) for file in folder.held_out[:count])
+    return [centre(picture, size) for picture in pictures if picture is not None]
 
 
 def centre(picture: UInt8[Tensor, "3 h w"], size: int) -> Float[Tensor, "1 3 size size"]:
@@ -237,20 +237,25 @@ def centre(picture: UInt8[Tensor, "3 h w"], size: int) -> Float[Tensor, "1 3 siz
 def train(
     training: Training,
     folder: Path,
+    pairs: HeldOut,
     *,
     sheet_every: int = 500,
     checkpoint_every_s: float = 300,
     stop: Callable[[], bool] = lambda: False,
+    on_step: Callable[[dict[str, float]], None] = lambda distances: None,
 ) -> None:
     """Step until the settings' last step, or until `stop()`; logs, sheets and checkpoints go to `folder`.
 
     `training.safetensors` is the checkpoint, `compact.safetensors` one small enough to be kept, written at the end,
     `network.safetensors` the moving average in half precision, `log.csv` a line every 20 steps, `held_out.csv` and
-    `sheet-STEP.png` the held-out pairs every `sheet_every` steps.
+    `sheet-STEP.png` the held-out pairs every `sheet_every` steps, `sheet.png` the last of them. The figures go to
+    TensorBoard too where it is installed.
+
+    pairs: what the sheets show. on_step: told each step's distances.
     """
     main_process = training.rank == 0
     folder.mkdir(parents=True, exist_ok=True)
-    held_out = HeldOut(training.source)
+    board = tensorboard(folder) if main_process else None
     lines: list[dict[str, float]] = []
     began = saved = time.monotonic()
 
@@ -262,13 +267,24 @@ def train(
     while training.step < training.settings.steps and not stop():
         lines.append(training.run_step())
         step = training.step
+        on_step(lines[-1])
         if main_process and len(lines) == 20:
-            append(folder / "log.csv", COLUMNS, facts_of(training, time.monotonic() - began) | mean_of(lines))
+            means = mean_of(lines)
+            append(folder / "log.csv", COLUMNS, facts_of(training, time.monotonic() - began) | means)
+            if board:
+                for name, mean in means.items():
+                    board.add_scalar(name, mean, step)
         if len(lines) == 20:
             lines.clear()
         if main_process and step % sheet_every == 0:
-            for row in held_out.look(training, folder / f"sheet-{step:06}.png"):
+            sheet = folder / f"sheet-{step:06}.png"
+            for row in pairs.look(training, sheet):
                 append(folder / "held_out.csv", HELD_OUT_COLUMNS, {"step": step} | row)
+                if board:
+                    for name in ("content", "style"):
+                        board.add_scalar(f"held out at {row['strength']}/{name}", row[name], step)
+            if sheet.exists():
+                copy(sheet, folder / "sheet.png")
         if time.monotonic() - saved >= checkpoint_every_s:
             save()
             saved = time.monotonic()
@@ -277,15 +293,24 @@ def train(
         training.save(folder / "compact.safetensors", compact=True)
 
 
+def tensorboard(folder: Path) -> Any:
+    """A writer of TensorBoard's, or None where that is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder))
+
+
 def facts_of(training: Training, seconds: float) -> dict[str, float]:
     last = training.step - 1
-    settings, source = training.settings, training.source
+    settings = training.settings
     return {
         "step": training.step,
         "size": settings.size_at(last),
         "rate": settings.rate_at(last),
         "seconds": round(seconds, 1),
-        "skipped": len(source.photos.skipped) + len(source.styles.skipped),
+        "skipped": training.source.skipped,
     }
 
 

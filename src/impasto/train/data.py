@@ -10,6 +10,7 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -151,10 +152,28 @@ class Batch:
     """
 
     photos: Float[Tensor, "m 3 n n"]
-    styles: Float[Tensor, "m 3 n n"]
+    styles: Float[Tensor, "k 3 _ _"]
     photo_of: list[int]
-    mix: Float[Tensor, "batch m"]
+    mix: Float[Tensor, "batch k"]
     strength: Float[Tensor, " batch"]
+
+    def to(self, device: torch.device) -> Batch:
+        photos, styles, mix, strength = (t.to(device) for t in (self.photos, self.styles, self.mix, self.strength))
+        return Batch(photos, styles, self.photo_of, mix, strength)
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """Where a training's samples come from; the step alone says which they are."""
+
+    @property
+    def skipped(self) -> int:
+        """Files met that could not be read."""
+        ...
+
+    def batch(self, step: int, size: int, groups: range) -> Batch:
+        """The samples of some groups of a step; each group is four samples of size x size."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -172,8 +191,11 @@ class Source:
     least_strength: float = 0.2
     bold: float = 0.6
 
+    @property
+    def skipped(self) -> int:
+        return len(self.photos.skipped) + len(self.styles.skipped)
+
     def batch(self, step: int, size: int, groups: range) -> Batch:
-        """The samples of some groups of a step; each group is four samples of size x size."""
         parts = [self.group(np.random.default_rng([self.seed, step, index]), size) for index in groups]
         photos, styles, mixes, strengths = (torch.cat(column) for column in zip(*parts, strict=True))
         mix = torch.block_diag(*mixes.view(-1, 4, 2))

@@ -29,11 +29,15 @@ def rows_of(features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n places c"]:
     return features.permute(0, 2, 3, 1).reshape(features.shape[0], -1, features.shape[1])
 
 
+Grams = dict[str, Tensor]
+"""Gram matrices of several pictures by layer."""
+
+
 @dataclass(frozen=True)
 class Targets:
     """What each sample should come to: Gram matrices by layer, features at the content layer, and their weight."""
 
-    grams: dict[str, Float[Tensor, "n c c"]]
+    grams: Grams
     content: Float[Tensor, "n c h w"]
     content_weight: Float[Tensor, " n"]
 
@@ -54,16 +58,20 @@ class Objective:
     def targets(
         self,
         photos: Float[Tensor, "m 3 h w"],
-        styles: Float[Tensor, "m 3 h w"],
+        styles: Grams,
         photo_of: list[int],
-        mix: Float[Tensor, "n m"],
+        mix: Float[Tensor, "n k"],
         content_weight: Float[Tensor, " n"],
     ) -> Targets:
         """photo_of: the photo of each sample; mix: the shares of the styles in each sample's Gram matrices."""
-        found = self.network.forward(styles, keep=False).features
-        wanted = {name: torch.einsum("nm,mij->nij", mix, grams(found[name])) for name in STYLE_LAYERS}
+        wanted = {name: torch.einsum("nm,mij->nij", mix, styles[name]) for name in STYLE_LAYERS}
         content = self.network.forward(photos, keep=False).features[CONTENT_LAYER]
         return Targets(wanted, content[photo_of], content_weight)
+
+    def grams(self, styles: Float[Tensor, "k 3 h w"]) -> Grams:
+        """What styles are compared by."""
+        found = self.network.forward(styles, keep=False).features
+        return {name: grams(found[name]) for name in STYLE_LAYERS}
 
     def __call__(
         self, pictures: Float[Tensor, "n 3 h w"], targets: Targets

@@ -1,0 +1,188 @@
+"""What a run will do and take, decided before it starts: scales, tiles, optimizer, memory and, if known, time.
+
+Memory is added up from the network's table (`impasto.nets.cost`) and the pictures that each way of working keeps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from impasto import losses
+from impasto.engines.objective import Aim
+from impasto.engines.optimize import Stage
+from impasto.engines.optimizers import Lbfgs
+from impasto.engines.scales import Scale
+from impasto.engines.tiles import Tiling
+from impasto.errors import JobError
+from impasto.hardware import KEPT_BLOCKS, cgroup_limit, free_bytes, held_bytes, in_words
+from impasto.losses.base import PlaceLoss
+from impasto.nets.cost import Cost
+from impasto.nets.layers import LayerInfo
+
+MIB = 1 << 20
+# What torch's libraries take when they first compute.
+FIRST_RUN_BYTES = 150 * MIB
+SHARE_OF_FREE = 0.6
+TILE_SIDES_PX = (2048, 1536, 1024, 768, 512, 384, 256)
+# Pictures kept through an iteration and, behind the activations, while a step is worked out.
+KEPT_PICTURES = {"lbfgs": 6 + 2 * Lbfgs.memory, "adam": 6, "gd": 4}
+STEP_PICTURES = {"lbfgs": 3, "adam": 4, "gd": 2}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the plan must know of a job. costs: of its network. held_bytes: what the process holds already.
+
+    value_bytes, kept_bytes: of a feature, and of a value that an optimizer keeps where a picture is changed in place.
+    style_px: pixels of all styles for each pixel of the result. spends_photo: the photo's memory may become the
+    picture's.
+    """
+
+    aim: Aim
+    infos: Sequence[LayerInfo]
+    cost: Cost
+    value_bytes: int
+    kept_bytes: int
+    style_px: float
+    spends_photo: bool
+    held_bytes: int
+
+    def place_losses(self) -> Iterator[tuple[str, PlaceLoss, int]]:
+        """Layers that are compared place by place, the loss, and against how many pictures."""
+        for kind, layers, count in (
+            ("content", self.aim.content_layers, 1),
+            ("style", self.aim.style_layers, len(self.aim.style_shares)),
+        ):
+            loss = losses.load(kind, getattr(self.aim, f"{kind}_loss"))  # type: ignore[arg-type]
+            if isinstance(loss, PlaceLoss):
+                for name in layers:
+                    if name in self.cost.features:
+                        yield name, loss, count
+
+    def tiling(self, scale: Scale, tile_px: int | None) -> Tiling:
+        margins = dict.fromkeys(self.cost.features, 0)
+        for name, loss, _ in self.place_losses():
+            margins[name] = max(margins[name], loss.halo)
+        return Tiling(scale.height, scale.width, self.infos, margins, tile_px)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage, the most memory the process holds in it, and how many seconds it takes where the machine is known."""
+
+    stage: Stage
+    peak_bytes: int
+    tiles: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    stages: tuple[Planned, ...]
+    budget_bytes: int
+
+    @property
+    def peak_bytes(self) -> int:
+        return max(planned.peak_bytes for planned in self.stages)
+
+    def facts(self) -> dict[str, Any]:
+        """The plan as plain data."""
+        stages = [
+            {
+                "width": planned.stage.scale.width,
+                "height": planned.stage.scale.height,
+                "iterations": planned.stage.scale.iterations,
+                "optimizer": planned.stage.optimizer,
+                "tiles": planned.tiles,
+                "tile_px": planned.stage.tile_px,
+                "peak_bytes": planned.peak_bytes,
+                "seconds": planned.seconds,
+            }
+            for planned in self.stages
+        ]
+        totals = {"peak_bytes": self.peak_bytes, "seconds": self.seconds, "budget_bytes": self.budget_bytes}
+        return {"scales": stages, **totals}
+
+    @property
+    def seconds(self) -> float | None:
+        found = [planned.seconds for planned in self.stages]
+        return None if None in found else sum(seconds for seconds in found if seconds is not None)
+
+
+def budget_of(asked: int | None, device: torch.device) -> int:
+    """The most the process may hold on a device; JobError for more than its control group allows."""
+    limit = cgroup_limit() if device.type == "cpu" else None
+    if asked is not None and limit is not None and asked > limit:
+        raise JobError(
+            f"--memory-budget {in_words(asked)} is more than the {in_words(limit)} that this process's control group "
+            f"(its container) allows: ask for {limit // MIB}MiB or less."
+        )
+    return asked if asked is not None else held_bytes(device) + int(SHARE_OF_FREE * free_bytes(device))
+
+
+def make_plan(scales: Sequence[Scale], optimizer: str, work: Work, budget: int, rate: float | None) -> Plan:
+    """For each scale the first way of working that fits the budget; JobError that says the least that would do.
+
+    optimizer: that of the job, `auto` among them. rate: of `impasto.calibration`.
+    """
+    planned = []
+    for scale in scales:
+        ways = [planned_stage(stage, work, rate) for stage in ways_of(scale, optimizer)]
+        fitting = next((way for way in ways if way.peak_bytes <= budget), None)
+        if fitting is None:
+            least = min(way.peak_bytes for way in ways)
+            raise JobError(
+                f"--memory-budget {in_words(budget)} is too small for {scale.width}x{scale.height} px"
+                f"{f' with --optimizer {optimizer}' if optimizer != 'auto' else ''}: "
+                f"{math.ceil(least / MIB)}MiB is the least that would do."
+            )
+        planned.append(fitting)
+    return Plan(tuple(planned), budget)
+
+
+def ways_of(scale: Scale, optimizer: str) -> Iterator[Stage]:
+    """Ways of working on a scale, the best and largest first."""
+    names = ("lbfgs", "adam") if optimizer == "auto" else (optimizer,)
+    sides = [side for side in TILE_SIDES_PX if side < max(scale.height, scale.width)]
+    for name in names:
+        if name == names[0]:
+            yield Stage(scale, name)
+        for side in sides or TILE_SIDES_PX[-1:]:
+            yield Stage(scale, name, side, in_place=name != "lbfgs")
+
+
+def planned_stage(stage: Stage, work: Work, rate: float | None) -> Planned:
+    scale, tiling = stage.scale, work.tiling(stage.scale, stage.tile_px)
+    tiles = tiling.tiles()
+    windows = [(tile.window.bottom - tile.window.top) * (tile.window.right - tile.window.left) for tile in tiles]
+    # The photo's and the styles' targets are one pass forward each.
+    passes = scale.iterations * (2 if stage.tile_px is None else 3) + 1 + work.style_px
+    seconds = passes * work.cost.flops * sum(windows) / rate if rate else None
+    needed = needed_bytes(stage, tiling, max(windows), work) * (KEPT_BLOCKS if stage.tile_px is None else 1)
+    peak = work.held_bytes + FIRST_RUN_BYTES + round(needed)
+    return Planned(stage, peak, len(tiles), seconds)
+
+
+def needed_bytes(stage: Stage, tiling: Tiling, window_px: int, work: Work) -> int:
+    """The most that a stage adds to what is held before it: while its targets are made, or in an iteration."""
+    pixels = stage.scale.height * stage.scale.width
+    picture = 3 * 4 * pixels
+    places = list(work.place_losses())
+    targets = pixels * work.value_bytes * sum(work.cost.features[name] * count for name, _, count in places)
+    compared = window_px * 4 * max((work.cost.features[name] * loss.maps for name, loss, _ in places), default=0)
+    run = window_px * work.cost.both_bytes + compared
+    # A style is resized by one library and handed to the other.
+    making = 2 * picture * work.style_px + targets + window_px * work.cost.forward_bytes
+    if stage.in_place:
+        before, behind = tiling.halo_px
+        band = 3 * 4 * (tiling.step_px + before + behind) * stage.scale.width
+        moments = 2 * 3 * work.kept_bytes * pixels if stage.optimizer == "adam" else 0
+        kept = (0 if work.spends_photo else picture) + moments + targets
+        return round(max(making, kept + 2 * band + run, kept + 6 * band))
+    kept = KEPT_PICTURES[stage.optimizer] * picture + targets
+    return round(max(making, kept + picture + run, kept + STEP_PICTURES[stage.optimizer] * picture))

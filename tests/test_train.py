@@ -1,0 +1,121 @@
+"""`impasto train` and `impasto train-any`: what they write, how they go on, and what they refuse."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from impasto.cli.main import main
+from impasto.nets.any_style import Shape, load_any_style
+from impasto.nets.cnn import Cnn
+from impasto.train.any_style import tensorboard
+from impasto.train.checkpoint import load_checkpoint
+from impasto.train.data import Folder
+from impasto.train.one_style import OneStyleTraining, PhotoSource
+from impasto.train.settings import OneStyleSettings
+from support import shapes_picture
+from test_any_style import CPU, five_blocks, lively
+
+QUICK = ["--sizes", "48", "--groups", "1", "--threads", "1", "--sheet-every", "4", "--quiet"]
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """photos/ with ten pictures and one that is none, style.png, photo.png; also the current folder."""
+    (tmp_path / "photos").mkdir()
+    names = [*(f"photos/{number}.png" for number in range(10)), "style.png", "photo.png"]
+    for seed, name in enumerate(names):
+        Image.fromarray((shapes_picture(64, 56, seed) * 255).astype(np.uint8)).save(tmp_path / name)
+    (tmp_path / "photos" / "5.png").write_bytes(b"no picture")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_network_of_one_style(data: Path, capsys: pytest.CaptureFixture[str], vgg16: Cnn) -> None:
+    command = ["train", "style.png", "--photos", "photos", "-o", "one.safetensors", "--copied", "2", *QUICK]
+    assert main([*command, "--steps", "4"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("one.safetensors: 4 of 4 steps")
+    assert "1 of the pictures could not be read" in said.err
+    assert (data / "one.safetensors").stat().st_size <= 1_000_000
+    with safe_open("one.safetensors", framework="pt") as opened:
+        assert "style.png" in opened.metadata()["card"] and "4 steps" in opened.metadata()["card"]
+    folder = data / "one.training"
+    assert Image.open(folder / "sheet.png").size == (5 * 256, 256)
+    first = load_any_style("one.safetensors").state_dict()
+
+    assert main([*command, "--steps", "6"]) == 0, "goes on from the checkpoint"
+    assert capsys.readouterr().out.startswith("one.safetensors: 6 of 6 steps")
+    assert load_checkpoint(folder / "training.safetensors")[1]["settings"]["copied"] == 2
+    second = load_any_style("one.safetensors").state_dict()
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+    assert main(["photo.png", "--model", "one.safetensors", "-o", "out.png", "--quiet"]) == 0
+    assert Image.open("out.png").size == (56, 64)
+    assert main(["photo.png", "style.png", "--model", "one.safetensors", "-o", "b.png"]) == 2
+    assert "leave the style pictures out" in capsys.readouterr().err
+
+
+def test_copying_brings_a_small_network_to_its_teacher(data: Path) -> None:
+    settings = OneStyleSettings(steps=60, copied=60, sizes=(32,), groups=1, warm_up=5, learning_rate=5e-3)
+    source, style = PhotoSource(Folder("photos")), torch.from_numpy(shapes_picture(40, 40, 3)).permute(2, 0, 1)[None]
+    shape = Shape(code=4, width=8, blocks=1, encoder=(), deep=())
+    torch.set_num_threads(1)
+    training = OneStyleTraining(
+        settings, source, five_blocks(), style, lively(), shape=shape, device=CPU, dtype=torch.float32
+    )
+    distances = [training.run_step()["content"] for _ in range(60)]
+    assert np.mean(distances[-10:]) < 0.6 * np.mean(distances[:10])
+    training.settings = settings.model_copy(update={"copied": 0})
+    assert np.isfinite(training.run_step()["block5_conv1"]), "from here on the style itself counts"
+
+
+def test_a_network_for_any_style_on_two_processes(data: Path, vgg16: Cnn) -> None:
+    import subprocess
+
+    small = ["--groups", "2", "--steps", "2", *QUICK[:2], *QUICK[4:]]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "impasto"]
+    arguments = ["train-any", "photos", "photos", "-o", "any.safetensors", "--folder", "kept", *small]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"any.safetensors: 2 of 2 steps; {Path('kept') / 'sheet.png'} shows it.\n"
+    assert load_any_style("any.safetensors").encoder is not None
+    assert load_checkpoint(data / "kept" / "training.safetensors")[1]["step"] == 2
+    assert main(["train-any", "photos", "photos", "-o", "b.safetensors", "--folder", "kept", "--start", "x"]) == 2
+
+
+def test_tensorboard_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert tensorboard(tmp_path) is None
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = lambda folder: ("writes to", folder)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    assert tensorboard(tmp_path) == ("writes to", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["style.png", "--photos", "photos", "-o", "model.pt"], "must end in .safetensors"),
+        (["style.png", "--photos", "photos", "-o", "none/model.safetensors"], "cannot be written"),
+        (["style.png", "--photos", "none", "-o", "m.safetensors"], "no pictures to train on in none"),
+        (["none.png", "--photos", "photos", "-o", "m.safetensors"], "none.png"),
+        (["style.png", "-o", "m.safetensors"], "--photos"),
+        (["style.png", "--photos", "photos", "-o", "m.safetensors", "--steps", "0"], "--steps must be greater"),
+        (["style.png", "--photos", "photos", "-o", "m.safetensors", "--learning-rate", "x"], "--learning-rate must be"),
+        (["style.png", "--photos", "photos", "-o", "m.safetensors", "--sizes", "64,8"], "--sizes"),
+        (["style.png", "--photos", "photos", "-o", "m.safetensors", "--time-budget", "soon"], "--time-budget must be"),
+    ],
+)
+def test_mistakes(data: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+    before = sorted(data.rglob("*"))
+    assert main(["train", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert sorted(data.rglob("*")) == before
