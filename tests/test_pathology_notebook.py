@@ -28,4 +28,4 @@ def test_it_is_kept_with_its_pictures() -> None:
     outputs = [output for cell in CELLS for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 6
     assert not any(output["output_type"] == "error" for output in outputs)
-    assert NOTEBOOK.stat().st_size < 3_000_000
+    assert NOTEBOOK.stat().st_size < 2_500_000
