@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from impasto.errors import PictureError, UserError
 from impasto.medical import StainNormalizer
@@ -54,7 +55,7 @@ def test_lossless_slide_is_the_array_bit_for_bit(svs: Path, normalizer: StainNor
     again = opened(tmp_path / "o.ome.tif")
     assert (again.facts.mpp, again.facts.objective) == ((0.5, 0.5), 20)
     assert np.array_equal(again.read(0, 0, 700, 1100), wanted)
-    assert rows == [512, 700]
+    assert rows == [256, 512, 700]
 
 
 def test_quality_is_the_files(svs: Path, normalizer: StainNormalizer, tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_slide_that_breaks_on_the_way_leaves_nothing(normalizer: StainNormaliz
         facts = SlideFacts("broken.svs", 1200, 400, None, None)
 
         def read(self, top: int, left: int, height: int, width: int) -> np.ndarray:
-            if height == 512 and top >= 512:
+            if top >= 512 and width == 400:
                 raise PictureError("broken.svs is damaged or cut short; get a whole copy.")
             return np.ascontiguousarray(np.resize(rose().pixels, (height, width, 3)))
 
@@ -143,6 +144,36 @@ def test_tiffs_with_unclear_axes_are_refused(tmp_path: Path, shape: tuple[int, .
     tifffile.imwrite(tmp_path / "x.tif", np.zeros(shape, np.uint8), photometric=photometric)
     with pytest.raises(PictureError, match=f"has axes ({axes}) of .*save one plane"):
         open_slide(tmp_path / "x.tif")
+
+
+def write_zarr(path: Path, axes: str, shape: tuple[int, ...], unit: str = "micrometer") -> None:
+    group = zarr.open_group(str(path), mode="w", zarr_format=2)
+    array = group.create_array("0", shape=shape, chunks=(*shape[:-2], 256, 256), dtype="uint8")
+    array[...] = np.moveaxis(PIXELS, -1, 0).reshape(shape) if 3 in shape else 0
+    named = [{"name": name, "type": "space", "unit": unit} for name in axes]
+    scale = {"type": "scale", "scale": [0.25 if name in "xy" else 1 for name in axes]}
+    group.attrs["multiscales"] = [{"axes": named, "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}]
+
+
+@pytest.mark.parametrize(("axes", "shape"), [("cyx", (3, 700, 1100)), ("tczyx", (1, 3, 1, 700, 1100))])
+def test_ome_zarr(tmp_path: Path, normalizer: StainNormalizer, axes: str, shape: tuple[int, ...]) -> None:
+    write_zarr(tmp_path / "x.zarr", axes, shape)
+    slide = opened(tmp_path / "x.zarr")
+    assert slide.facts.mpp == (0.25, 0.25)
+    assert np.array_equal(slide.read(5, 9, 300, 400), PIXELS[5:305, 9:409])
+    transform_slide(slide, normalizer, tmp_path / "o.ome.tif")
+    assert opened(tmp_path / "o.ome.tif").facts.mpp == (0.25, 0.25)
+
+
+def test_ome_zarr_that_is_refused(tmp_path: Path) -> None:
+    write_zarr(tmp_path / "x.zarr", "zyx", (2, 300, 300))
+    with pytest.raises(PictureError, match="give one plane of 8-bit RGB"):
+        open_slide(tmp_path / "x.zarr")
+    (tmp_path / "y.zarr").mkdir()
+    with pytest.raises(PictureError, match="no OME-Zarr picture"):
+        open_slide(tmp_path / "y.zarr")
+    write_zarr(tmp_path / "z.zarr", "cyx", (3, 700, 1100), unit="inch")
+    assert opened(tmp_path / "z.zarr").facts.mpp is None
 
 
 @pytest.mark.parametrize("name", ["x.svs", "x.tif", "x.ndpi"])

@@ -1,7 +1,7 @@
 """Whole slides: read in windows, measured from a spread sample, mapped in strips, written as pyramidal OME-TIFF.
 
 Read by OpenSlide: SVS, NDPI, MRXS, SCN, BIF, DICOM and what else it knows; by libvips: tiled TIFF and OME-TIFF with
-8-bit RGB. Never more than a few strips are in memory.
+8-bit RGB; by zarr: OME-Zarr of the same. Never more than a few strips are in memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from impasto.picture import read_picture
 
 Window = UInt8[np.ndarray, "h w 3"]
 
-STRIP_ROWS: Final = 512
+STRIP_ROWS: Final = 256
 TILE: Final = 256
 _SAMPLE_SIDE, _SAMPLE_WINDOWS, _SAMPLE_PIXELS = 64, 576, 200_000
 _CHECK_SIDE, _CHECK_WINDOWS = 512, 12
@@ -65,6 +65,8 @@ class Slide(Protocol):
 def open_slide(path: str | Path) -> Slide | None:
     """The slide in a file, or None for a picture that is no slide; PictureError for one that cannot be read."""
     path = Path(path)
+    if path.is_dir() and path.suffix.lower() == ".zarr":
+        return ZarrSlide(path)
     if not path.is_file():
         raise PictureError(f"{path} does not exist; check the path.")
     openslide = _openslide()
@@ -126,6 +128,51 @@ class TiffSlide:
         except pyvips.Error:
             raise PictureError(f"{self.facts.name} is damaged or cut short; get a whole copy.") from None
         return np.ascontiguousarray(pixels[..., :3])
+
+    def associated(self, name: str) -> Window | None:
+        return None
+
+
+class ZarrSlide:
+    """An OME-Zarr picture (NGFF 0.4 and 0.5) of 8-bit RGB; its finest scale."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import zarr
+        except ImportError:
+            raise UserError("OME-Zarr needs more packages: pip install 'impasto[medical]'.") from None
+        try:
+            group: Any = zarr.open_group(str(path), mode="r")
+            attributes: Any = group.attrs.asdict()
+            scales = attributes.get("ome", attributes)["multiscales"][0]
+            self._array: Any = group[scales["datasets"][0]["path"]]
+            axes = {axis["name"]: axis for axis in scales["axes"]}
+        except (KeyError, IndexError, TypeError, ValueError, OSError):
+            raise PictureError(f"{path} is no OME-Zarr picture, or cut short; get a whole copy.") from None
+        sizes = dict(zip(axes, self._array.shape, strict=True))
+        single = all(size == 1 for name, size in sizes.items() if name not in "cyx")
+        if sizes.get("c") != 3 or not {"x", "y"} <= set(sizes) or not single or self._array.dtype != np.uint8:
+            raise PictureError(
+                f"{path} holds {self._array.dtype} values of axes {sizes}; give one plane of 8-bit RGB (c, y, x)."
+            )
+        self._axes = list(axes)
+        self.facts = SlideFacts(str(path), sizes["y"], sizes["x"], self._mpp(scales["datasets"][0], axes), None)
+
+    def _mpp(self, dataset: Any, axes: Any) -> tuple[float, float] | None:
+        scaling = [t["scale"] for t in dataset.get("coordinateTransformations", ()) if t.get("type") == "scale"]
+        if not scaling or any(axes[name].get("unit") != "micrometer" for name in "xy"):
+            return None
+        scale = dict(zip(self._axes, scaling[0], strict=True))
+        return float(scale["x"]), float(scale["y"])
+
+    def read(self, top: int, left: int, height: int, width: int) -> Window:
+        place = {"y": slice(top, top + height), "x": slice(left, left + width), "c": slice(None)}
+        try:
+            part = np.asarray(self._array[tuple(place.get(name, 0) for name in self._axes)])
+        except (RuntimeError, ValueError, OSError) as error:
+            raise PictureError(f"{self.facts.name} is damaged ({error}); get a whole copy.") from None
+        kept = [name for name in self._axes if name in place]
+        return np.ascontiguousarray(np.transpose(part, [kept.index(name) for name in "yxc"]))
 
     def associated(self, name: str) -> Window | None:
         return None
@@ -300,11 +347,11 @@ def _strips(
     facts = slide.facts
 
     def one(top: int, left: int) -> Window:
-        window = slide.read(top, left, min(STRIP_ROWS, facts.height - top), min(2 * STRIP_ROWS, facts.width - left))
+        window = slide.read(top, left, min(STRIP_ROWS, facts.height - top), min(4 * STRIP_ROWS, facts.width - left))
         return pointwise(window)[0]
 
     def start(top: int) -> list[Any]:
-        return [pool.submit(one, top, left) for left in range(0, facts.width, 2 * STRIP_ROWS)]
+        return [pool.submit(one, top, left) for left in range(0, facts.width, 4 * STRIP_ROWS)]
 
     under_way = start(0)
     for top in range(0, facts.height, STRIP_ROWS):
