@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from torch import Tensor
 from impasto import losses
 from impasto.engines.tiles import Tile, Tiling
 from impasto.losses import Kind
-from impasto.losses.base import Loss, Place, PlaceLoss, Stats
+from impasto.losses.base import Loss, Place, PlaceLoss, SampleLoss, Stats
 from impasto.losses.total_variation import total_variation
 from impasto.nets.passes import NetworkPass
 
@@ -23,7 +23,8 @@ class Term:
     """One loss on one layer against one target.
 
     weight: what the distance counts in the total. share: what it counts in the figure of its layer, where several
-    styles give several terms. constants: a place loss's, or the target's statistics. target: a place loss's map.
+    styles give several terms. constants: a place loss's, or what the others need of the target's statistics.
+    target: a place loss's map.
     """
 
     kind: Kind
@@ -40,6 +41,13 @@ class Term:
         if isinstance(self.loss, PlaceLoss):
             assert self.target is not None
             return self.loss.stats(features, place.window.of(self.target), self.constants, place)
+        return self.statistics(features, place)
+
+    def statistics(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:
+        """Those of a loss that compares statistics or samples, for the picture and for the target alike."""
+        if isinstance(self.loss, SampleLoss):
+            return self.loss.stats(features, place)
+        assert not isinstance(self.loss, PlaceLoss)
         return self.loss.stats(place.owned.relative_to(place.window).of(features))
 
     def distance(self, stats: Stats) -> Float[Tensor, ""]:
@@ -71,22 +79,23 @@ class Objective:
     def __init__(self, network: NetworkPass, terms: list[Term], tv_weight: float, tiling: Tiling) -> None:
         self.network, self.terms, self.tv_weight, self.tiling = network, terms, tv_weight, tiling
 
-    def evaluate(self, picture: Float[Tensor, "1 3 h w"]) -> Evaluation:
+    def evaluate(self, picture: Float[Tensor, "1 3 h w"], turn: int = 0) -> Evaluation:
         """Value and gradient, in two passes over the tiles: sums first, then each tile's share of the gradient.
 
-        A single tile is run once, and its features and their sums are kept between the passes.
+        A single tile is run once, and its features and their sums are kept between the passes. turn: number of the
+        evaluation; losses that compare samples read others each turn.
         """
         tiles = self.tiling.tiles()
         sums: list[Stats] = []
         runs = []
         for tile in tiles:
-            run = TileRun(self, picture, tile, keep=len(tiles) == 1)
+            run = TileRun(self, picture, tile, turn, keep=len(tiles) == 1)
             sums = [added(*pair) for pair in zip(sums, run.sums(), strict=True)] if sums else run.sums()
             runs = [run] if len(tiles) == 1 else []
         distances, slopes = self.judge(sums)
         gradient = torch.zeros_like(picture)
         for tile in tiles:
-            run = runs.pop() if runs else TileRun(self, picture, tile, keep=True)
+            run = runs.pop() if runs else TileRun(self, picture, tile, turn, keep=True)
             tile.window.of(gradient[0]).add_(run.gradient(slopes)[0])
         return self.evaluation(picture, distances, gradient)
 
@@ -126,7 +135,9 @@ class Objective:
 class TileRun:
     """One tile run forward: the sums of its owned features, and its window's share of the gradient."""
 
-    def __init__(self, objective: Objective, picture: Float[Tensor, "1 3 h w"], tile: Tile, *, keep: bool) -> None:
+    def __init__(
+        self, objective: Objective, picture: Float[Tensor, "1 3 h w"], tile: Tile, turn: int, *, keep: bool
+    ) -> None:
         self.terms = objective.terms
         window = tile.window.of(picture[0])[None]
         self.run = objective.network.forward(window.contiguous(), keep=keep)
@@ -135,7 +146,7 @@ class TileRun:
         for name, features in self.run.features.items():
             # Without the batch dimension from the start: indexing a leaf costs a zero-filled copy on the way back.
             self.leaves[name] = features[0].detach().requires_grad_(keep)
-            self.places[name] = objective.tiling.place(tile, name, features[0])
+            self.places[name] = replace(objective.tiling.place(tile, name, features[0]), turn=turn)
         with torch.set_grad_enabled(keep):
             self.stats = [term.stats(self.leaves[term.layer], self.places[term.layer]) for term in self.terms]
 
@@ -236,20 +247,22 @@ def set_targets(terms: list[Term], network: NetworkPass, picture: Tensor, tiling
         for term in terms:
             features = run.features[term.layer][0]
             place = tiling.place(tile, term.layer, features)
-            owned = place.owned.relative_to(place.window).of(features)
             if isinstance(term.loss, PlaceLoss):
                 if term.target is None:
                     # Channels last, as the features come: so that comparing them reads both in one order.
                     size = (place.whole.bottom, place.whole.right, features.shape[0])
                     term.target = features.new_empty(size).permute(2, 0, 1)
+                owned = place.owned.relative_to(place.window).of(features)
                 place.owned.of(term.target).copy_(owned)
             else:
-                stats = term.loss.stats(owned)
+                stats = term.statistics(features, place)
                 term.constants = added(term.constants, stats) if term.constants else stats
     for term in terms:
         if isinstance(term.loss, PlaceLoss):
             assert term.target is not None
             term.constants = term.loss.constants(term.target)
+        else:
+            term.constants = term.loss.reference(term.constants)
 
 
 def tiling_of(network: NetworkPass, picture: Tensor, terms: list[Term], tile_px: int | None) -> Tiling:

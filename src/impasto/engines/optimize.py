@@ -137,7 +137,7 @@ class Optimization:
         self.optimizer.rate = self.at.rate
         self.optimizer.restore(self.at.optimizer)
         while self.at.done < self.scale.iterations:
-            evaluation = self.objective.evaluate(self.at.picture)
+            evaluation = self.objective.evaluate(self.at.picture, self.at.done)
             entry = self.note(evaluation)
             self.advance(evaluation)
             reason = self.tell(entry)
