@@ -16,12 +16,14 @@ import skimage
 from PIL import Image, ImageDraw, ImageFont
 
 import impasto
+from impasto.losses import LOSSES
 
 HERE = Path(__file__).parent
 PHOTOS = Path(skimage.__file__).parent / "data"
 STYLES = HERE.parent / "examples" / "styles"
 CAPTION_PX = 26
 SMALL: dict[str, Any] = {"size": 320, "iterations": 80}
+SMALLER: dict[str, Any] = {"size": 256, "iterations": 60}
 
 
 @cache
@@ -86,13 +88,13 @@ def cut(image: Image.Image, height: int) -> Image.Image:
 
 def losses() -> Image.Image:
     """Every content loss and every style loss on the same pair."""
-    cells = [("the photo", photo("chelsea", 320)), ("the style", style("night", 320))]
-    for loss in ("gram", "mean_std", "ssim", "mse"):
-        cells.append((f"--style-loss {loss}", painted("chelsea", "night", **SMALL, style_loss=loss)))
-    for loss in ("mse", "ssim"):
-        run = {"content_loss": loss, "content_weight": 40, **SMALL}
+    cells = [("the photo", photo("chelsea", 256)), ("the style", style("night", 256))]
+    for loss in LOSSES["style"]:
+        cells.append((f"--style-loss {loss}", painted("chelsea", "night", **SMALLER, style_loss=loss)))
+    for loss in LOSSES["content"]:
+        run = {"content_loss": loss, "content_weight": 40, **SMALLER}
         cells.append((f"--content-loss {loss}, weight 40", painted("chelsea", "night", **run)))
-    return sheet(cells, 4, 300)
+    return sheet(cells, 5, 256)
 
 
 def options() -> Image.Image:

@@ -17,8 +17,7 @@ class MeanStd(StatisticLoss):
 
     def stats(self, features: Float[Tensor, "c h w"]) -> Stats:
         values = features.float()
-        # A variance is a small difference of large sums: in float64, where the device has it, tiles add up exactly.
-        wide = torch.float32 if values.device.type == "mps" else torch.float64
+        wide = wide_type(values.device)
         count = torch.tensor(values.shape[1] * values.shape[2], dtype=wide, device=values.device)
         squares = values.square().sum((1, 2), dtype=wide)
         return {"sum": values.sum((1, 2), dtype=wide), "squares": squares, "count": count}
@@ -31,6 +30,11 @@ class MeanStd(StatisticLoss):
         wanted_std, std = (wanted_variance + floor).sqrt(), (variance + floor).sqrt()
         error = (mean - wanted_mean).square().sum() + (std - wanted_std).square().sum()
         return error / (wanted_mean.square().sum() + wanted_std.square().sum()).clamp(min=1e-30)
+
+
+def wide_type(device: torch.device) -> torch.dtype:
+    """For sums whose small differences count: in float64, where the device has it, tiles add up exactly."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def moments(stats: Stats) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:

@@ -1,0 +1,45 @@
+"""Central moments of each channel (Zellinger et al., ICLR 2017, eq. 9; for style: Kalischek et al., CVPR 2021)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto.losses.base import StatisticLoss, Stats
+from impasto.losses.mean_std import wide_type
+
+
+class Moments(StatisticLoss):
+    """Σₖ ‖cₖ − cₖ,ₛ‖² / ‖mₛ‖²ᵏ: means and the central moments 2 to 4 of each channel.
+
+    mₛ, the fourth root of the style's mean fourth power, makes the orders comparable (where the paper bounds features
+    to an interval). Beside mean and deviation, lopsidedness and rare strong features: `mean_std` with accents.
+    """
+
+    def stats(self, features: Float[Tensor, "c h w"]) -> Stats:
+        values = features.float()
+        wide = wide_type(values.device)
+        count = torch.tensor(values.shape[1] * values.shape[2], dtype=wide, device=values.device)
+        square = values.square()
+        powers = [values, square, square * values, square.square()]
+        return {"powers": torch.stack([power.sum((1, 2), dtype=wide) for power in powers]), "count": count}
+
+    def distance(self, stats: Stats, target: Stats) -> Float[Tensor, ""]:
+        errors = (central(stats) - central(target)).square().sum(1)
+        fourth = target["powers"][3] / target["count"]
+        sizes = torch.stack([fourth.pow(order / 2).sum() for order in range(1, 5)])
+        return (errors / sizes.clamp(min=1e-30)).sum()
+
+
+def central(stats: Stats) -> Float[Tensor, "4 c"]:
+    """Mean and central moments 2 to 4 of each channel from the sums of its powers."""
+    mean, second, third, fourth = stats["powers"] / stats["count"]
+    return torch.stack(
+        [
+            mean,
+            second - mean**2,
+            third - 3 * mean * second + 2 * mean**3,
+            fourth - 4 * mean * third + 6 * mean**2 * second - 3 * mean**4,
+        ]
+    )
