@@ -16,6 +16,7 @@ from PIL import Image
 
 from impasto.cli.main import COMMANDS, main
 from impasto.cli.stylize import Interruption
+from impasto.events import Entry, Step
 from impasto.job import StyleJob
 from impasto.picture import read_picture
 from support import impasto
@@ -146,11 +147,13 @@ def test_signals_before_the_first_step_end_the_program() -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         interruption = Interruption()
+        entry = Entry(0, 0, 16, 16, 0.0, 1.0, 0.5, 0.5, {})
+        step = Step(entry, [entry], 1, 1, lambda: pytest.fail("not asked for"), lambda: pytest.fail("not asked for"))
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
-        assert interruption(None) is None  # type: ignore[arg-type]
+        assert interruption(step) is None
         os.kill(os.getpid(), signal.SIGINT)
-        assert interruption(None) == "interrupted"  # type: ignore[arg-type]
+        assert interruption(step) == "interrupted"
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     finally:

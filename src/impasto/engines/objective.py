@@ -104,12 +104,12 @@ class Objective:
         distances, slopes = [], []
         for term, stats in zip(self.terms, sums, strict=True):
             with torch.enable_grad():
-                leaves = {name: value.detach().requires_grad_() for name, value in stats.items()}
+                leaves = {name: value.detach().requires_grad_(name != "count") for name, value in stats.items()}
                 distance = term.distance(leaves)
-                found = torch.autograd.grad(term.weight * distance, list(leaves.values()), allow_unused=True)
+                moving = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+                found = torch.autograd.grad(term.weight * distance, list(moving.values()))
             distances.append(distance.detach())
-            known = [slope if slope is not None else torch.zeros(()) for slope in found]
-            slopes.append(dict(zip(leaves, known, strict=True)))
+            slopes.append(dict(zip(moving, found, strict=True)))
         return distances, slopes
 
     def evaluation(self, picture: Tensor, distances: list[Tensor], gradient: Tensor) -> Evaluation:

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 Stats = dict[str, Tensor]
+"""Sums by name; `count`, where there is one, is of places and does not depend on what the features are."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ place, only the layers up to the deepest one needed are run, and the gradient is
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -29,7 +30,7 @@ class Run(Protocol):
 
     features: dict[str, Tensor]
 
-    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "1 3 h w"]:
+    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "n 3 h w"]:
         """Gradient with respect to the picture, in float32.
 
         gradient_at(name, features): the gradient of the loss with respect to one layer's features. May be called
@@ -48,7 +49,7 @@ class NetworkPass(Protocol):
     layers: list[str]
     infos: Sequence[LayerInfo]
 
-    def forward(self, picture: Float[Tensor, "1 3 h w"], *, keep: bool = True) -> Run:
+    def forward(self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True) -> Run:
         """Run a picture (RGB, 0..1). keep: hold what `backward` needs."""
         ...
 
@@ -61,6 +62,7 @@ class ExplicitPass:
         self.layers = sorted({cnn.layer(name).name for name in layers}, key=cnn.position)
         self.infos: Sequence[LayerInfo] = cnn.layers[: cnn.position(self.layers[-1]) + 1] if self.layers else []
         self.weights = {info.name: self._prepared(info.name) for info in self.infos}
+        self.unkept = unkept(self.infos, self.layers)
 
     def _prepared(self, name: str) -> tuple[Tensor, Tensor] | None:
         if f"{name}.weight" not in self.cnn.parameters:
@@ -72,7 +74,7 @@ class ExplicitPass:
         return weight, bias.to(self.device, self.dtype)
 
     @torch.no_grad()
-    def forward(self, picture: Float[Tensor, "1 3 h w"], *, keep: bool = True) -> ExplicitRun:
+    def forward(self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True) -> ExplicitRun:
         x = self.cnn.to_input(picture)
         run = ExplicitRun(self, x.to(self.dtype).contiguous(memory_format=torch.channels_last))
         for position in range(len(self.infos)):
@@ -80,13 +82,31 @@ class ExplicitPass:
         return run
 
 
+def unkept(infos: Sequence[LayerInfo], layers: Iterable[str]) -> set[int]:
+    """Positions of the convolutions whose output the way back does without.
+
+    Behind max pooling the gradient is not zero only where a maximum was, and a ReLU lets it pass only where that
+    maximum is above zero: the pooled map alone tells both.
+    """
+    return {
+        position
+        for position, (info, behind) in enumerate(itertools.pairwise(infos))
+        if isinstance(info.row, Conv) and info.row.activation == "relu" and info.name not in layers
+        if isinstance(behind.row, Pool) and behind.row.mode == "max"
+    }
+
+
 class ExplicitRun:
-    """`activations[i]` is layer i's input, the last one the network's output; `indices` are max pooling's."""
+    """`activations[i]` is layer i's input, the last one the network's output; `indices` are max pooling's.
+
+    `shapes` are those of inputs that were not kept.
+    """
 
     def __init__(self, network: ExplicitPass, x: Tensor) -> None:
         self.network = network
         self.activations: list[Tensor | None] = [x]
         self.indices: dict[int, Tensor] = {}
+        self.shapes: dict[int, torch.Size] = {}
         self.features: dict[str, Tensor] = {}
 
     def step(self, position: int, keep: bool) -> None:
@@ -96,12 +116,15 @@ class ExplicitRun:
         match info.row:
             case Conv() as row:
                 assert prepared is not None
-                y = activate_(F.conv2d(x, *prepared, row.stride, pad_of(row)), row.activation)
+                y = convolved(x, *prepared, row)
             case Pool(mode="max", size=size):
                 if keep:
                     y, self.indices[position] = F.max_pool2d(x, size, return_indices=True)
                 else:
                     y = F.max_pool2d(x, size)
+                if position - 1 in self.network.unkept:
+                    self.shapes[position] = x.shape
+                    self.activations[-1] = None
             case Pool(size=size):
                 y = F.avg_pool2d(x, size)
             case Dense() as row:
@@ -116,13 +139,13 @@ class ExplicitRun:
             self.features[info.name] = as_maps(y)
 
     @torch.no_grad()
-    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "1 3 h w"]:
+    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "n 3 h w"]:
         gradient: Tensor | None = None
         for position in reversed(range(len(self.network.infos))):
             name = self.network.infos[position].name
             x, y = self.activations[position], self.activations[position + 1]
-            assert x is not None and y is not None
             if name in self.network.layers:
+                assert y is not None
                 own = gradient_at(name, self.features.pop(name)).to(y.dtype).view_as(y)
                 own = own.contiguous(memory_format=torch.channels_last) if y.ndim == 4 else own.contiguous()
                 gradient = own if gradient is None else gradient.add_(own)
@@ -132,29 +155,40 @@ class ExplicitRun:
         assert gradient is not None
         return self.to_picture(gradient.float())
 
-    def through(self, position: int, gradient: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """The gradient of one layer's input from that of its output."""
+    def through(self, position: int, gradient: Tensor, x: Tensor | None, y: Tensor | None) -> Tensor:
+        """The gradient of one layer's input from that of its output; x and y are None where they were not kept."""
         info, prepared = self.network.infos[position], self.network.weights[self.network.infos[position].name]
         match info.row:
             case Conv() as row:
-                assert prepared is not None
-                gradient = unactivate_(gradient, y, row.activation)
+                assert prepared is not None and x is not None
+                if y is not None:
+                    gradient = unactivate_(gradient, y, row.activation)
                 result = aten.convolution_backward(
                     gradient, x, prepared[0], [row.filters], [row.stride] * 2, [pad_of(row)] * 2, [1, 1], False,
                     [0, 0], 1, [True, False, False],
                 )[0]  # fmt: skip
             case Pool(mode="max", size=size):
                 window = [size, size]
+                if x is None:
+                    assert y is not None
+                    gradient = unactivate_(gradient, y, "relu")
+                    # Only its shape is read.
+                    x = torch.empty(
+                        self.shapes[position], dtype=gradient.dtype, device=gradient.device,
+                        memory_format=torch.channels_last,
+                    )  # fmt: skip
                 result = aten.max_pool2d_with_indices_backward(
                     gradient, x, window, window, [0, 0], [1, 1], False, self.indices.pop(position)
                 )
             case Pool(size=size):
                 window = [size, size]
+                assert x is not None
                 result = aten.avg_pool2d_backward(gradient, x, window, window, [0, 0], False, True, None)
             case Dense() as row:
-                assert prepared is not None
+                assert prepared is not None and y is not None
                 result = unactivate_(gradient, y, row.activation) @ prepared[0]
             case _:
+                assert x is not None
                 result = gradient.view(x.shape)
         assert isinstance(result, Tensor)
         return result
@@ -172,6 +206,16 @@ class ExplicitRun:
 def as_maps(y: Tensor) -> Tensor:
     """Dense outputs as maps of one pixel, so that losses see one kind of features."""
     return y if y.ndim == 4 else y[:, :, None, None]
+
+
+def convolved(x: Tensor, weight: Tensor, bias: Tensor, row: Conv) -> Tensor:
+    """A convolution with its activation; on CPUs the ReLU is done as oneDNN writes each value."""
+    if row.activation == "relu" and x.device.type == "cpu" and torch.backends.mkldnn.is_available():
+        steps, pads = [row.stride] * 2, [pad_of(row)] * 2
+        fused = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, steps, [1, 1], 1, "relu", [], "")
+        assert isinstance(fused, Tensor)
+        return fused
+    return activate_(F.conv2d(x, weight, bias, row.stride, pad_of(row)), row.activation)
 
 
 def activate_(y: Tensor, activation: str) -> Tensor:
@@ -208,7 +252,7 @@ class AutogradPass:
         self.layers = list(dict.fromkeys(network.layer(name).name for name in layers))
         self.infos: Sequence[LayerInfo] = ()
 
-    def forward(self, picture: Float[Tensor, "1 3 h w"], *, keep: bool = True) -> AutogradRun:
+    def forward(self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True) -> AutogradRun:
         with torch.set_grad_enabled(keep):
             leaf = picture.detach().requires_grad_(keep)
             return AutogradRun(leaf, self.network.features(leaf, self.layers))
@@ -219,7 +263,7 @@ class AutogradRun:
         self.leaf, self.recorded = leaf, recorded
         self.features = {name: features.detach() for name, features in recorded.items()}
 
-    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "1 3 h w"]:
+    def backward(self, gradient_at: GradientAt) -> Float[Tensor, "n 3 h w"]:
         gradients = [gradient_at(name, self.features[name]) for name in self.recorded]
         torch.autograd.backward(list(self.recorded.values()), gradients)
         assert self.leaf.grad is not None
