@@ -50,8 +50,10 @@ def test_tiles_equal_the_whole(table: list, content: str, style: str) -> None:
     network = ExplicitPass(cnn, aim.layers, dtype=torch.float32, device=CPU)
     photo, picture = smooth(101, 87, 1), smooth(101, 87, 2)
     styles = [smooth(70, 93, 3), smooth(64, 64, 4)]
-    whole = build_objective(network, aim, photo, styles).evaluate(picture, turn=3)
-    tiled = build_objective(network, aim, photo, styles, tile_px=36).evaluate(picture, turn=3)
+    objectives = [build_objective(network, aim, photo, styles, tile_px) for tile_px in (None, 36)]
+    for objective in objectives:
+        objective.turn = 3
+    whole, tiled = (objective.evaluate(picture) for objective in objectives)
     assert tiled.total == pytest.approx(whole.total, rel=1e-5)
     assert dict(tiled.losses) == pytest.approx(dict(whole.losses), rel=1e-4, abs=1e-6)
     tolerance = 1e-3 if ROUGH & {content, style} else 1e-5

@@ -15,6 +15,7 @@ from impasto.engines.objective import Aim, Evaluation, Objective, build_objectiv
 from impasto.engines.optimizers import OPTIMIZERS, Optimizer
 from impasto.engines.scales import Scale
 from impasto.engines.state import Snapshot
+from impasto.engines.surface import EVERYWHERE, Controls, mixed
 from impasto.errors import RunError, UserError
 from impasto.events import Entry, Listener, Step
 from impasto.nets.passes import NetworkPass
@@ -30,7 +31,8 @@ class Task:
 
     photo(h, w): the photo. styles(h, w): the style pictures for a result of that size. start(h, w): the picture
     before the first iteration; carry_detail: whether what a coarse scale changed is carried up onto the photo, so
-    that the photo's finest detail is there from the first iteration of each scale.
+    that the photo's finest detail is there from the first iteration of each scale. controls(h, w): where on the
+    picture what happens.
     """
 
     photo: Callable[[int, int], Rgb]
@@ -41,6 +43,7 @@ class Task:
     optimizer: str
     learning_rate: float | None
     scales: Sequence[Scale]
+    controls: Callable[[int, int], Controls] = lambda height, width: EVERYWHERE
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Optimization:
             if stopped_by is None:
                 self.next_scale()
         finest = self.task.scales[-1]
-        picture = self.carried_up(self.at.best, finest)
+        picture = self.with_photo(self.carried_up(self.at.best, finest))
         snapshot = self.snapshot() if stopped_by in ("interrupted", "on_step") else None
         return Outcome(picture, stopped_by, self.at.history, self.seconds, snapshot)
 
@@ -133,11 +136,13 @@ class Optimization:
         """Iterate on one scale; the reason where a listener stops the run."""
         photo = self.task.photo(self.scale.height, self.scale.width)
         styles = self.task.styles(self.scale.height, self.scale.width)
-        self.objective = build_objective(self.network, self.task.aim, photo, styles)
+        controls = self.task.controls(self.scale.height, self.scale.width)
+        self.objective = build_objective(self.network, self.task.aim, photo, styles, controls=controls)
         self.optimizer.rate = self.at.rate
         self.optimizer.restore(self.at.optimizer)
         while self.at.done < self.scale.iterations:
-            evaluation = self.objective.evaluate(self.at.picture, self.at.done)
+            self.objective.turn = self.at.done
+            evaluation = self.objective.evaluate(self.at.picture)
             entry = self.note(evaluation)
             self.advance(evaluation)
             reason = self.tell(entry)
@@ -190,7 +195,13 @@ class Optimization:
 
     def preview(self) -> Picture:
         """The best picture of this scale so far."""
-        return Picture(self.at.best[0].cpu().numpy())
+        return Picture(self.with_photo(self.at.best)[0].cpu().numpy())
+
+    def with_photo(self, picture: Rgb) -> Rgb:
+        """The picture with what is kept of the photo."""
+        height, width = picture.shape[2:]
+        keep = self.task.controls(height, width).keep
+        return picture if keep is None else mixed(picture[0], self.task.photo(height, width)[0], keep)[None]
 
     def snapshot(self) -> Snapshot:
         return replace(self.at, optimizer=self.optimizer.state(), seconds=self.seconds)

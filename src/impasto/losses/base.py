@@ -101,8 +101,8 @@ class StatisticLoss(ABC):
     """Compares what features are like, wherever they are: the target is the statistics of the style picture."""
 
     @abstractmethod
-    def stats(self, features: Float[Tensor, "c h w"]) -> Stats:
-        """Sums over the features given; differentiable."""
+    def stats(self, features: Float[Tensor, "c h w"], guide: Float[Tensor, "h w"] | None = None) -> Stats:
+        """Sums over the features given; differentiable. guide: how much each place counts, 0..1; None: all alike."""
 
     def reference(self, stats: Stats) -> Stats:
         """What `distance` needs to know of the target, from its summed statistics; made once."""

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.losses.base import StatisticLoss, Stats
-from impasto.losses.mean_std import wide_type
+from impasto.losses.mean_std import total
 
 
 class Moments(StatisticLoss):
@@ -17,13 +17,12 @@ class Moments(StatisticLoss):
     to an interval). Beside mean and deviation, lopsidedness and rare strong features: `mean_std` with accents.
     """
 
-    def stats(self, features: Float[Tensor, "c h w"]) -> Stats:
+    def stats(self, features: Float[Tensor, "c h w"], guide: Float[Tensor, "h w"] | None = None) -> Stats:
         values = features.float()
-        wide = wide_type(values.device)
-        count = torch.tensor(values.shape[1] * values.shape[2], dtype=wide, device=values.device)
         square = values.square()
         powers = [values, square, square * values, square.square()]
-        return {"powers": torch.stack([power.sum((1, 2), dtype=wide) for power in powers]), "count": count}
+        count = total(torch.ones_like(values[:1]), guide)[0]
+        return {"powers": torch.stack([total(power, guide) for power in powers]), "count": count}
 
     def distance(self, stats: Stats, target: Stats) -> Float[Tensor, ""]:
         errors = (central(stats) - central(target)).square().sum(1)

@@ -6,8 +6,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def total_variation(picture: Float[Tensor, "1 3 h w"]) -> Float[Tensor, ""]:
-    """Mean squared difference between neighbours, down plus across; more weight on it gives smoother pictures."""
-    down = picture[:, :, 1:] - picture[:, :, :-1]
-    across = picture[:, :, :, 1:] - picture[:, :, :, :-1]
+def total_variation(picture: Float[Tensor, "1 3 h w"], *, seamless: bool = False) -> Float[Tensor, ""]:
+    """Mean squared difference between neighbours, down plus across; more weight on it gives smoother pictures.
+
+    seamless: whether opposite borders are neighbours too.
+    """
+    if seamless:
+        down, across = picture.roll(-1, 2) - picture, picture.roll(-1, 3) - picture
+    else:
+        down = picture[:, :, 1:] - picture[:, :, :-1]
+        across = picture[:, :, :, 1:] - picture[:, :, :, :-1]
     return down.square().mean() + across.square().mean()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from impasto.losses.base import StatisticLoss, Stats
 from impasto.losses.gram import correlation_stats
-from impasto.losses.mean_std import wide_type
+from impasto.losses.mean_std import total, wide_type
 
 # Added to both covariances, relative to their size: directions without variance have no root's slope otherwise.
 RIDGE = 1e-3
@@ -24,10 +24,10 @@ class Wasserstein(StatisticLoss):
     fine texture comes along with the large figures, and flat areas stay cleaner.
     """
 
-    def stats(self, features: Float[Tensor, "c h w"]) -> Stats:
+    def stats(self, features: Float[Tensor, "c h w"], guide: Float[Tensor, "h w"] | None = None) -> Stats:
         # Not in bf16, whose rounding would make eigenvalues of the covariance negative.
         values = features.float()
-        return {**correlation_stats(values), "sum": values.sum((1, 2))}
+        return {**correlation_stats(values, guide), "sum": total(values, guide)}
 
     def reference(self, stats: Stats) -> Stats:
         mean, covariance = gaussian(stats)
