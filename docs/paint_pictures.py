@@ -94,7 +94,7 @@ def losses() -> Image.Image:
     for loss in LOSSES["content"]:
         run = {"content_loss": loss, "content_weight": 40, **SMALLER}
         cells.append((f"--content-loss {loss}, weight 40", painted("chelsea", "night", **run)))
-    return sheet(cells, 5, 256)
+    return sheet(cells, 4, 256)
 
 
 def options() -> Image.Image:

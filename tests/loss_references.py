@@ -69,7 +69,7 @@ def moments(x: Array, style: Array) -> float:
     total = ((x.mean(0) - style.mean(0)) ** 2).sum() / np.sqrt((style**4).mean(0)).sum()
     for order in (2, 3, 4):
         error = ((moment(x, order) - moment(style, order)) ** 2).sum()
-        total += error / ((style**4).mean(0) ** (order / 2)).sum()
+        total += error / ((style**4).mean(0) ** (order / 2)).sum() / 4 ** (order - 1)
     return float(total)
 
 

@@ -9,12 +9,16 @@ from torch import Tensor
 from impasto.losses.base import StatisticLoss, Stats
 from impasto.losses.mean_std import total
 
+# Of each order relative to the one before: more would put the rare strong features that make the high moments
+# everywhere as speckles.
+DECAY = 1 / 4
+
 
 class Moments(StatisticLoss):
-    """Σₖ ‖cₖ − cₖ,ₛ‖² / ‖mₛ‖²ᵏ: means and the central moments 2 to 4 of each channel.
+    """Σₖ ‖cₖ − cₖ,ₛ‖² / 4ᵏ⁻¹‖mₛᵏ‖²: means and the central moments 2 to 4 of each channel.
 
-    mₛ, the fourth root of the style's mean fourth power, makes the orders comparable (where the paper bounds features
-    to an interval). Beside mean and deviation, lopsidedness and rare strong features: `mean_std` with accents.
+    Twice mₛ, the fourth root of the style's mean fourth power, stands for the interval that the papers bound features
+    to; it makes the orders comparable. Beside mean and deviation, lopsidedness and rare strong features.
     """
 
     def stats(self, features: Float[Tensor, "c h w"], guide: Float[Tensor, "h w"] | None = None) -> Stats:
@@ -28,7 +32,8 @@ class Moments(StatisticLoss):
         errors = (central(stats) - central(target)).square().sum(1)
         fourth = target["powers"][3] / target["count"]
         sizes = torch.stack([fourth.pow(order / 2).sum() for order in range(1, 5)])
-        return (errors / sizes.clamp(min=1e-30)).sum()
+        decay = DECAY ** torch.arange(4, device=errors.device)
+        return (decay * errors / sizes.clamp(min=1e-30)).sum()
 
 
 def central(stats: Stats) -> Float[Tensor, "4 c"]:
