@@ -23,6 +23,8 @@ CLASSIC_CONTENT = {"block4_conv2": 1.0}
 CLASSIC_STYLE = {f"block{block}_conv1": 1.0 for block in range(1, 6)}
 ITERATIONS = {"draft": 60, "good": 200, "best": 600}
 SMALLEST_SIDE_PX = 16
+# What makes a job without a photo: nothing but the style, from noise.
+TEXTURE_FIELDS: dict[str, Any] = {"content_weight": 0.0, "init": "random"}
 
 
 def parse_seconds(value: Any) -> Any:
@@ -51,6 +53,24 @@ def parse_style(value: Any) -> Any:
     return value
 
 
+def parse_mask(value: Any) -> Any:
+    """`sky.png=starry.jpg` as a mask and its style; a mask alone is refused."""
+    if isinstance(value, str):
+        file, _, style = value.partition("=")
+        value = (file, style)
+    if isinstance(value, tuple | list) and len(value) == 2:
+        file, style = map(str, value)
+        if not style:
+            raise ValueError("must name a style, as in FILE=STYLE")
+        return {"file": file, "style": style}
+    return value
+
+
+def parse_masks(value: Any) -> Any:
+    """One mask as several."""
+    return [value] if isinstance(value, str | Mask) else value
+
+
 Layers = Annotated[dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]], BeforeValidator(parse_layers)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -62,6 +82,15 @@ class Style(BaseModel):
 
     file: str
     weight: Weight = 1.0
+
+
+class Mask(BaseModel):
+    """A picture that is white where a style is painted, and that style."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    style: str
 
 
 class StyleJob(BaseModel):
@@ -137,6 +166,23 @@ class StyleJob(BaseModel):
         le=8,
         description="Longest side of the style picture relative to the result's; larger gives larger strokes.",
     )
+    mask: Annotated[tuple[Annotated[Mask, BeforeValidator(parse_mask)], ...], BeforeValidator(parse_masks)] = Field(
+        (),
+        description="Paint STYLE where FILE is white; may be given several times. Elsewhere the other styles are "
+        "painted, or those of --mask-rest; without any the photo stays as it is.",
+        json_schema_extra={"unit": "FILE=STYLE"},
+    )
+    mask_rest: str | None = Field(
+        None, description="The style where no mask is white.", json_schema_extra={"unit": "STYLE"}
+    )
+    protect: str | None = Field(
+        None,
+        description="Keep the photo where FILE is white, and in part where it is grey.",
+        json_schema_extra={"unit": "FILE"},
+    )
+    seamless: bool = Field(
+        False, description="Make opposite borders fit each other, so that the picture can be laid out as tiles."
+    )
     match_colour: bool = Field(False, description="Recolour the style like the photo before the run.")
     keep_colour: bool = Field(False, description="Give the result the photo's own colours; only lightness is painted.")
     stop_loss: float | None = Field(None, gt=0, allow_inf_nan=False, description="Stop once the objective is this low.")
@@ -164,6 +210,13 @@ class StyleJob(BaseModel):
     )
     pooling: Literal["max", "avg"] | None = Field(
         None, description="Pooling of the network; avg gives smoother pictures; default: the network's own (max)."
+    )
+    start_noise: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of noise, by --seed, in the picture that it starts as; more is freer, and differs more from "
+        "seed to seed.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Of the random start; the same seed gives the same picture.")
     max_pixels: int = Field(
@@ -195,9 +248,26 @@ class StyleJob(BaseModel):
         """The same job with other fields, checked again."""
         return StyleJob.of(self.model_dump() | fields)
 
+    def variations(self, count: int) -> list[StyleJob]:
+        """The same job with `count` seeds; it begins with noise, or all would be the same."""
+        noise = 0.0 if self.init == "random" else self.start_noise or 0.5
+        return [self.with_changes(seed=self.seed + number, start_noise=noise) for number in range(count)]
+
     @property
     def total_iterations(self) -> int:
         return self.iterations or ITERATIONS[self.quality]
+
+    @property
+    def style_files(self) -> list[str]:
+        """The pictures of every style, those of masks last."""
+        rest = [self.mask_rest] if self.mask_rest else []
+        return [*(style.file for style in self.styles), *rest, *(mask.style for mask in self.mask)]
+
+    @property
+    def input_files(self) -> list[str]:
+        """Every file that the job reads, but for the network's."""
+        files = [self.photo, *self.style_files, *(mask.file for mask in self.mask), self.protect]
+        return [file for file in files if file] + ([self.init] if Path(self.init).is_file() else [])
 
     @field_validator("pyramid_from", mode="before")
     @classmethod
@@ -230,6 +300,15 @@ class StyleJob(BaseModel):
             raise ValueError("all style weights are 0: give at least one style a weight above 0")
         if self.content_weight == 0 and self.style_weight == 0:
             raise ValueError("content_weight and style_weight are both 0: there is nothing to work towards")
+        if self.mask_rest and not self.mask:
+            raise ValueError("no mask is given that could leave anything over for mask_rest: add --mask FILE=STYLE")
+        if self.mask_rest and self.styles:
+            raise ValueError(
+                f"{self.styles[0].file} and mask_rest {self.mask_rest} would both be painted where no mask is white: "
+                "leave one of them out"
+            )
+        if self.start_noise and self.init == "random":
+            raise ValueError("init random is noise throughout: leave out start_noise, or begin with another init")
         if self.keep_colour and self.match_colour:
             raise ValueError(
                 "keep_colour and match_colour contradict each other: one brings the photo's colours back after the "

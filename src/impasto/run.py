@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from impasto import colour
+from impasto import colour, losses
 from impasto.engines.objective import Aim
 from impasto.engines.optimize import Optimization, Outcome, Task
 from impasto.engines.scales import plan_scales
 from impasto.engines.state import Snapshot
+from impasto.engines.surface import Controls
 from impasto.errors import JobError
 from impasto.events import Entry, Listener
 from impasto.hardware import choose_device, choose_dtype, keep_big_blocks, peak_bytes
 from impasto.job import SMALLEST_SIDE_PX, StyleJob
 from impasto.limits import limits
+from impasto.losses.base import StatisticLoss
 from impasto.nets.catalogue import network as known_network
 from impasto.nets.cnn import Cnn
 from impasto.nets.module import ModuleNet
 from impasto.nets.passes import AutogradPass, ExplicitPass, NetworkPass
+from impasto.periodic import periodic
 from impasto.picture import Picture, read_picture, write_picture
+from impasto.regions import NOTHING, Regions, read_regions
 
 Network = Cnn | ModuleNet
+TEXTURE_PX = 512
 
 
 @dataclass(frozen=True)
@@ -88,17 +94,34 @@ class Sources:
     styles: tuple[Picture, ...]
     style_scale: float
     device: torch.device
+    regions: Regions = field(default_factory=Regions)
+    seamless: bool = False
     cache: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    cached_controls: dict[tuple[int, int], Controls] = field(default_factory=dict)
 
     def photo_at(self, height: int, width: int) -> Tensor:
         if (height, width) not in self.cache:
-            self.cache[height, width] = to_tensor(self.photo.resized(height, width), self.device)
+            photo = self.photo.resized(height, width)
+            photo = photo.with_pixels(periodic(photo.pixels)) if self.seamless else photo
+            self.cache[height, width] = to_tensor(photo, self.device)
         return self.cache[height, width]
 
     def styles_at(self, height: int, width: int) -> list[Tensor]:
         """Each style scaled so that its longest side is the result's times `style_scale`."""
         longest = max(height, width) * self.style_scale
         return [to_tensor(style.resized(*fitted(style, longest)), self.device) for style in self.styles]
+
+    def controls_at(self, height: int, width: int) -> Controls:
+        """Where on the picture what happens."""
+        if (height, width) not in self.cached_controls:
+            regions = self.regions.resized(height, width)
+            shares = None if regions.styles is None else [self.on_device(share) for share in regions.styles]
+            keep = None if regions.keep is None else self.on_device(regions.keep)
+            self.cached_controls[height, width] = Controls(shares, keep, self.seamless)
+        return self.cached_controls[height, width]
+
+    def on_device(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -162,25 +185,42 @@ def run(
     listeners: Sequence[Listener] = (),
     resume: Snapshot | None = None,
 ) -> Result:
-    """Do a job: `prepare_run`, then `Prepared.run`."""
-    return prepare_run(job, photo=photo, styles=styles, network=network).run(listeners, resume)
+    """Do a job: `prepare_run`, then `Prepared.run`. What was changed to make masks fit is told as warnings."""
+    prepared = prepare_run(job, photo=photo, styles=styles, network=network)
+    for note in prepared.sources.regions.notes:
+        warnings.warn(note, stacklevel=2)
+    return prepared.run(listeners, resume)
 
 
 def read_sources(
     job: StyleJob, photo: Picture | None, styles: Sequence[Picture] | None, device: torch.device
 ) -> Sources:
+    def read(file: str) -> Picture:
+        return read_picture(file, max_pixels=job.max_pixels)
+
     if photo is None:
-        if not job.photo:
-            raise JobError("The job names no photo: give one.")
-        photo = read_picture(job.photo, max_pixels=job.max_pixels)
+        photo = read(job.photo) if job.photo else no_photo(job)
     if styles is None:
-        styles = [read_picture(style.file, max_pixels=job.max_pixels) for style in job.styles]
+        styles = [read(style.file) for style in job.styles]
+    styles = [*styles, *([read(job.mask_rest)] if job.mask_rest else [])]
+    photo = at_size(photo, job.size)
+    regions = read_regions(job, photo, len(styles))
+    styles = [*styles, *(read(mask.style) for mask in job.mask)]
     if not styles:
         raise JobError("The job names no style picture: give at least one.")
-    photo = at_size(photo, job.size)
     if job.match_colour:
         styles = [style.with_pixels(colour.match_colour(style.pixels, photo.pixels)) for style in styles]
-    return Sources(photo, tuple(styles), job.style_scale, device)
+    return Sources(photo, tuple(styles), job.style_scale, device, regions, job.seamless)
+
+
+def no_photo(job: StyleJob) -> Picture:
+    """What stands for the photo where a texture is made of the style alone: its size."""
+    if job.content_weight:
+        raise JobError("The job names no photo: give one.")
+    if job.keep_colour or job.match_colour:
+        raise JobError("The job names no photo whose colours could be had: leave out keep_colour and match_colour.")
+    side = job.size or TEXTURE_PX
+    return Picture(np.full((3, side, side), 0.5, np.float32), name="the texture")
 
 
 def at_size(photo: Picture, size: int | None) -> Picture:
@@ -208,21 +248,55 @@ def load_network(job: StyleJob, network: Cnn | nn.Module | None) -> Network:
 
 def make_task(job: StyleJob, sources: Sources, network: Network) -> Task:
     """The job in the engine's terms; LayerError for layers that the network does not have."""
-    shares = tuple(style.weight for style in job.styles) or (1.0,) * len(sources.styles)
-    content_layers, style_layers = (proper_names(names, network) for names in (job.content_layers, job.style_layers))
+    shares, painted = style_shares(job, sources)
+    # Where content does not count its layers need not be there.
+    content_layers = proper_names(job.content_layers if job.content_weight else {}, network)
+    style_layers = proper_names(job.style_layers, network)
     aim = Aim(
         job.content_loss, job.style_loss, content_layers, style_layers,
-        job.content_weight, job.style_weight, job.tv_weight, shares,
+        job.content_weight, job.style_weight * painted, job.tv_weight, shares,
     )  # fmt: skip
     scales = plan_scales(*sources.size, job.pyramid_from, job.total_iterations)
     return Task(
         sources.photo_at, sources.styles_at, starting_picture(job, sources), job.init == "content", aim,
-        job.optimizer, job.learning_rate, scales,
+        job.optimizer, job.learning_rate, scales, controls_of(job, sources, network),
     )  # fmt: skip
+
+
+def style_shares(job: StyleJob, sources: Sources) -> tuple[tuple[float, ...], float]:
+    """How much each style counts, and the share of the picture that is painted.
+
+    A style that is painted in a part of the picture counts as much as that part, so that it pulls on each pixel there
+    as strongly as if it were the whole.
+    """
+    rest = len(sources.styles) - len(job.mask)
+    weights = [style.weight for style in job.styles] or [1.0] * rest
+    shares = [weight / sum(weights) for weight in weights] + [1.0] * len(job.mask)
+    if sources.regions.styles is None:
+        return tuple(shares), 1.0
+    areas = [float(area.mean()) if area.max() > NOTHING else 0.0 for area in sources.regions.styles]
+    counts = tuple(share * area for share, area in zip(shares, areas, strict=True))
+    return counts, sum(counts)
+
+
+def controls_of(job: StyleJob, sources: Sources, network: Network) -> Callable[[int, int], Controls]:
+    """The task's controls; JobError where the loss or the network cannot do what they ask."""
+    if job.seamless and not isinstance(network, Cnn):
+        raise JobError("--seamless is for networks made by build_cnn; the layers of a torch module are not known.")
+    if isinstance(losses.load("style", job.style_loss), StatisticLoss):
+        return sources.controls_at
+    if job.mask:
+        able = [name for name in losses.rows("style") if isinstance(losses.load("style", name), StatisticLoss)]
+        raise JobError(f"--style-loss {job.style_loss} cannot be kept to a mask: use {', '.join(able)}.")
+    return lambda height, width: replace(sources.controls_at(height, width), guides=None)
 
 
 def starting_picture(job: StyleJob, sources: Sources) -> Any:
     """The picture before the first iteration, at any size."""
+    if job.start_noise:
+        plain = starting_picture(job.with_changes(start_noise=0), sources)
+        noise = starting_picture(job.with_changes(start_noise=0, init="random"), sources)
+        return lambda height, width: torch.lerp(plain(height, width), noise(height, width), job.start_noise)
     if job.init == "content":
         return lambda height, width: sources.photo_at(height, width).clone()
     if job.init == "random":
@@ -263,7 +337,10 @@ def prepare_network(network: Network, job: StyleJob, layers: Sequence[str], devi
 def finish(job: StyleJob, sources: Sources, outcome: Outcome) -> Result:
     pixels = outcome.picture[0].float().cpu().numpy()
     if job.keep_colour:
-        pixels = colour.keep_colour(pixels, sources.photo.pixels)
+        coloured = colour.keep_colour(pixels, sources.photo.pixels)
+        keep = sources.regions.keep
+        # Where the photo was kept, to the last bit.
+        pixels = coloured if keep is None else np.where(keep == 1, pixels, coloured)
     picture = sources.photo.with_pixels(pixels)
     return Result(
         picture, outcome.history, outcome.stopped_by, job, "optimize", outcome.seconds, peak_bytes(), outcome.snapshot
