@@ -9,11 +9,12 @@ import argparse
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import skimage
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 import impasto
 from impasto.losses import LOSSES
@@ -31,10 +32,10 @@ def session() -> impasto.Session:
     return impasto.Session()
 
 
-def painted(photo: str, style: str, **fields: Any) -> Image.Image:
-    """One result."""
+def painted(photo: str, style: str | None, **fields: Any) -> Image.Image:
+    """One result; without a style, those of its masks."""
     file = next(PHOTOS.glob(f"{photo}.*"))
-    return to_image(session().stylize(file, STYLES / f"{style}.jpg", **fields).picture)
+    return to_image(session().stylize(file, [STYLES / f"{style}.jpg"] if style else [], **fields).picture)
 
 
 def to_image(picture: impasto.Picture) -> Image.Image:
@@ -97,6 +98,50 @@ def losses() -> Image.Image:
     return sheet(cells, 4, 256)
 
 
+def control() -> Image.Image:
+    """Masks, protection, seamless textures and variations."""
+    with TemporaryDirectory() as folder:
+        size = photo("astronaut", 256).size
+        face, left = Path(folder) / "face.png", Path(folder) / "left.png"
+        spot = Image.new("L", size)
+        ImageDraw.Draw(spot).ellipse([80, 5, 165, 120], "white")
+        spot.filter(ImageFilter.GaussianBlur(8)).save(face)
+        Image.linear_gradient("L").rotate(-90).resize(size).point(lambda x: max(0, min(255, 4 * x - 384))).save(left)
+        both: dict[str, Any] = {"mask": [f"{left}={STYLES / 'night.jpg'}"], "mask_rest": str(STYLES / "mosaic.jpg")}
+        one: dict[str, Any] = {"mask": [f"{left}={STYLES / 'night.jpg'}"]}
+        cells = [
+            ("left.png", at_width(Image.open(left), 256)),
+            ("--mask left.png=night --mask-rest mosaic", painted("astronaut", None, **SMALLER, **both)),
+            ("--mask left.png=night", painted("astronaut", None, **SMALLER, **one)),
+            ("face.png", at_width(Image.open(face), 256)),
+            ("without", painted("astronaut", "night", **SMALLER)),
+            ("--protect face.png", painted("astronaut", "night", **SMALLER, protect=str(face))),
+            ("the style", style("glass", 256)),
+            ("impasto texture", tiles(texture("glass"))),
+            ("impasto texture --seamless", tiles(texture("glass", seamless=True))),
+        ]
+        for seed in range(3):
+            run = {**SMALLER, "start_noise": 0.5, "seed": seed}
+            cells.append((f"--variations 3, the {ORDINALS[seed]}", painted("astronaut", "woodcut", **run)))
+    return sheet(cells, 3, 256)
+
+
+ORDINALS = ("first", "second", "third")
+
+
+def texture(style: str, **fields: Any) -> Image.Image:
+    return to_image(impasto.texture(STYLES / f"{style}.jpg", size=128, iterations=100, **fields).picture)
+
+
+def tiles(image: Image.Image) -> Image.Image:
+    """A picture laid out twice each way."""
+    out = Image.new("RGB", (2 * image.width, 2 * image.height))
+    for x in (0, image.width):
+        for y in (0, image.height):
+            out.paste(image, (x, y))
+    return out
+
+
 def options() -> Image.Image:
     """What the main options do, each against the same default."""
     changes: dict[str, dict[str, Any]] = {
@@ -116,7 +161,12 @@ def options() -> Image.Image:
     return sheet([(name, painted("coffee", "night", **SMALL | fields)) for name, fields in changes.items()], 4, 300)
 
 
-PICTURES: dict[str, Callable[[], Image.Image]] = {"gallery": gallery, "losses": losses, "options": options}
+PICTURES: dict[str, Callable[[], Image.Image]] = {
+    "gallery": gallery,
+    "losses": losses,
+    "options": options,
+    "control": control,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from impasto import losses
 from impasto.errors import JobError
-from impasto.losses.base import Box, Lattice, Loss, Place, PlaceLoss, SampleLoss, Stats
+from impasto.losses.base import Box, Lattice, Loss, Place, PlaceLoss, SampleLoss, StatisticLoss, Stats
 from impasto.losses.total_variation import total_variation
 
 ROWS = [(kind, name) for kind in ("content", "style") for name in losses.LOSSES[kind]]
@@ -173,6 +173,24 @@ def test_content_has_place(name: str) -> None:
     loss = losses.load("content", name)
     target = features(11)
     assert float(distance(loss, target.roll(5, 2), target)) > 0.3
+
+
+@pytest.mark.parametrize("name", losses.LOSSES["style"])
+def test_a_guide_says_how_much_each_place_counts(name: str) -> None:
+    loss = losses.load("style", name)
+    if not isinstance(loss, StatisticLoss):
+        return
+    x = features(11)
+    plain = loss.stats(x)
+    everywhere = loss.stats(x, torch.ones(x.shape[1:]))
+    part = torch.zeros(x.shape[1:])
+    part[3:9, 2:12] = 1
+    inside, box = loss.stats(x, part), loss.stats(x[:, 3:9, 2:12])
+    half = loss.stats(x, torch.full(x.shape[1:], 0.5))
+    for key in plain:
+        assert everywhere[key] == pytest.approx(plain[key], rel=1e-5, abs=1e-5)
+        assert inside[key] == pytest.approx(box[key], rel=1e-5, abs=1e-5)
+        assert half[key] == pytest.approx(plain[key] / 2, rel=1e-5, abs=1e-5)
 
 
 def test_gram_is_the_definition() -> None:

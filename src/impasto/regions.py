@@ -83,7 +83,7 @@ def without_overlap(masks: Sequence[Map], notes: list[str]) -> list[Map]:
     return [mask / np.maximum(total, 1).astype(np.float32) for mask in masks]
 
 
-def scaled(values: Map, height: int, width: int) -> Map:
+def scaled(values: Map, height: int, width: int) -> Float32[np.ndarray, "rows columns"]:
     """A map at another size."""
     if values.shape == (height, width):
         return values
