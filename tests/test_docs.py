@@ -13,7 +13,8 @@ from impasto.cli.main import COMMANDS, command
 from impasto.nets.sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / name for name in ("README.md", "README.zh.md", "docs/losses.md", "docs/networks.md", "CONTRIBUTING.md")]
+NAMES = ["README.md", "README.zh.md", "docs/losses.md", "docs/networks.md", "docs/control.md", "CONTRIBUTING.md"]
+PAGES = [ROOT / name for name in NAMES]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

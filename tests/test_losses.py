@@ -188,9 +188,9 @@ def test_a_guide_says_how_much_each_place_counts(name: str) -> None:
     inside, box = loss.stats(x, part), loss.stats(x[:, 3:9, 2:12])
     half = loss.stats(x, torch.full(x.shape[1:], 0.5))
     for key in plain:
-        assert everywhere[key] == pytest.approx(plain[key], rel=1e-5, abs=1e-5)
-        assert inside[key] == pytest.approx(box[key], rel=1e-5, abs=1e-5)
-        assert half[key] == pytest.approx(plain[key] / 2, rel=1e-5, abs=1e-5)
+        torch.testing.assert_close(everywhere[key], plain[key], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(inside[key], box[key], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(half[key], plain[key] / 2, rtol=1e-4, atol=1e-4)
 
 
 def test_gram_is_the_definition() -> None:

@@ -34,7 +34,9 @@ def parse_seconds(value: Any) -> Any:
 
 
 def parse_layers(value: Any) -> Any:
-    """`a,b=2`, ["a", "b=2"] or {"a": 1, "b": 2} as {"a": 1.0, "b": 2.0}."""
+    """`a,b=2`, ["a", "b=2"] or {"a": 1, "b": 2} as {"a": 1.0, "b": 2.0}; `auto` as it is."""
+    if value == "auto":
+        return value
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
     if isinstance(value, list | tuple):
@@ -71,7 +73,9 @@ def parse_masks(value: Any) -> Any:
     return [value] if isinstance(value, str | Mask) else value
 
 
-Layers = Annotated[dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]], BeforeValidator(parse_layers)]
+Layers = Annotated[
+    dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | Literal["auto"], BeforeValidator(parse_layers)
+]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -145,13 +149,14 @@ class StyleJob(BaseModel):
     content_layers: Layers = Field(
         CLASSIC_CONTENT,
         description="Layers that hold the content, NAME or NAME=WEIGHT with commas between; deeper ones keep less of "
-        "the photo's detail.",
-        json_schema_extra={"unit": "NAMES"},
+        "the photo's detail. auto chooses them, and makes all pull alike.",
+        json_schema_extra={"unit": "NAMES|auto"},
     )
     style_layers: Layers = Field(
         CLASSIC_STYLE,
-        description="Layers that take the style; shallow ones give colour and grain, deep ones larger figures.",
-        json_schema_extra={"unit": "NAMES"},
+        description="Layers that take the style; shallow ones give colour and grain, deep ones larger figures. auto "
+        "chooses them, and makes all pull alike.",
+        json_schema_extra={"unit": "NAMES|auto"},
     )
     content_loss: str = Field(
         "mse", description="How content is compared: " + ", ".join(losses.LOSSES["content"]) + "."
@@ -280,8 +285,8 @@ class StyleJob(BaseModel):
 
     @field_validator("content_layers", "style_layers")
     @classmethod
-    def _some_layer_counts(cls, layers: dict[str, float]) -> dict[str, float]:
-        if not any(weight > 0 for weight in layers.values()):
+    def _some_layer_counts(cls, layers: dict[str, float] | str) -> dict[str, float] | str:
+        if isinstance(layers, dict) and not any(weight > 0 for weight in layers.values()):
             raise ValueError("must name at least one layer with a weight above 0")
         return layers
 
@@ -319,7 +324,7 @@ class StyleJob(BaseModel):
 
 def explain(error: ErrorDetails) -> str:
     """One sentence of one of pydantic's errors, naming the field."""
-    place = [str(part) for part in error["loc"] if not str(part).startswith(("function-", "literal[", "int"))]
+    place = [str(part) for part in error["loc"] if not str(part).startswith(("function-", "literal[", "dict[", "int"))]
     message = error["msg"].removeprefix("Value error, ").rstrip(".")
     message = re.sub(r"^Input should be", "must be", message)
     if not place:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from impasto import colour, losses
+from impasto.engines.balance import balanced, chosen_layers, pulls
 from impasto.engines.objective import Aim
 from impasto.engines.optimize import Optimization, Outcome, Task
 from impasto.engines.scales import plan_scales
@@ -37,6 +38,7 @@ from impasto.regions import NOTHING, Regions, read_regions
 
 Network = Cnn | ModuleNet
 TEXTURE_PX = 512
+BALANCE_PX = 256
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,8 @@ def prepare_run(
     loaded = load_network(job, network)
     task = make_task(job, sources, loaded)
     check_sizes(loaded, task)
-    return Prepared(job, sources, task, prepare_network(loaded, job, task.aim.layers, device))
+    ready = prepare_network(loaded, job, task.aim.layers, device)
+    return Prepared(job, sources, replace(task, aim=balance(job, sources, task.aim, ready)), ready)
 
 
 def run(
@@ -250,8 +253,8 @@ def make_task(job: StyleJob, sources: Sources, network: Network) -> Task:
     """The job in the engine's terms; LayerError for layers that the network does not have."""
     shares, painted = style_shares(job, sources)
     # Where content does not count its layers need not be there.
-    content_layers = proper_names(job.content_layers if job.content_weight else {}, network)
-    style_layers = proper_names(job.style_layers, network)
+    content_layers = layers_of("content", job.content_layers, network) if job.content_weight else {}
+    style_layers = layers_of("style", job.style_layers, network)
     aim = Aim(
         job.content_loss, job.style_loss, content_layers, style_layers,
         job.content_weight, job.style_weight * painted, job.tv_weight, shares,
@@ -305,6 +308,28 @@ def starting_picture(job: StyleJob, sources: Sources) -> Any:
     own_style = job.init == "style"
     start = sources.styles[0] if own_style else read_picture(job.init, max_pixels=job.max_pixels)
     return lambda height, width: to_tensor(start.resized(height, width), sources.device).clone()
+
+
+def layers_of(kind: losses.Kind, asked: Mapping[str, float] | str, network: Network) -> dict[str, float]:
+    """The layers asked for, by the network's names, or those that the program chooses."""
+    if isinstance(asked, Mapping):
+        return proper_names(asked, network)
+    if not isinstance(network, Cnn):
+        raise JobError(f"--{kind}-layers auto is for networks made by build_cnn: name the module's layers.")
+    return dict.fromkeys(chosen_layers(network)[kind], 1.0)
+
+
+def balance(job: StyleJob, sources: Sources, aim: Aim, network: NetworkPass) -> Aim:
+    """The aim with the weights of layers that the program chose; from a small version of the pictures."""
+    if "auto" not in (job.content_layers, job.style_layers):
+        return aim
+    size = fitted(sources.photo, min(BALANCE_PX, max(sources.size)))
+    photo, styles = sources.photo_at(*size), sources.styles_at(*size)
+    if job.content_layers == "auto":
+        aim = replace(aim, content_layers=balanced(pulls("content", network, aim, photo, styles)))
+    if job.style_layers == "auto":
+        aim = replace(aim, style_layers=balanced(pulls("style", network, aim, photo, styles)))
+    return aim
 
 
 def proper_names(layers: Mapping[str, float], network: Network) -> dict[str, float]:
