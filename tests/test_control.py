@@ -163,7 +163,7 @@ BAD = [
     ({"style": "red.png", "protect": "black.png"}, "black.png is black all over"),
     ({"style": "red.png", "protect": "white.png"}, "Nothing of photo.png would be painted"),
     ({"style": "red.png", "protect": "absent.png"}, "absent.png"),
-    ({"style": "red.png", "init": "random", "start_noise": 0.5}, "leave out start_noise"),
+    ({"style": "red.png", "init": "random", "start_noise": 0.5}, "or leave out start_noise"),
     ({"style": "red.png", "start_noise": 1.5}, "start_noise must be less than or equal to 1"),
     ({}, "names no style"),
 ]

@@ -313,7 +313,7 @@ class StyleJob(BaseModel):
                 "leave one of them out"
             )
         if self.start_noise and self.init == "random":
-            raise ValueError("init random is noise throughout: leave out start_noise, or begin with another init")
+            raise ValueError("init random is noise throughout: choose another init or leave out start_noise")
         if self.keep_colour and self.match_colour:
             raise ValueError(
                 "keep_colour and match_colour contradict each other: one brings the photo's colours back after the "

@@ -320,16 +320,27 @@ def layers_of(kind: losses.Kind, asked: Mapping[str, float] | str, network: Netw
 
 
 def balance(job: StyleJob, sources: Sources, aim: Aim, network: NetworkPass) -> Aim:
-    """The aim with the weights of layers that the program chose; from a small version of the pictures."""
-    if "auto" not in (job.content_layers, job.style_layers):
-        return aim
-    size = fitted(sources.photo, min(BALANCE_PX, max(sources.size)))
-    photo, styles = sources.photo_at(*size), sources.styles_at(*size)
+    """The aim with the weights of layers that the program chose."""
     if job.content_layers == "auto":
-        aim = replace(aim, content_layers=balanced(pulls("content", network, aim, photo, styles)))
+        aim = replace(aim, content_layers=balanced(small_pulls("content", sources, aim, network)))
     if job.style_layers == "auto":
-        aim = replace(aim, style_layers=balanced(pulls("style", network, aim, photo, styles)))
+        aim = replace(aim, style_layers=balanced(small_pulls("style", sources, aim, network)))
     return aim
+
+
+def small_pulls(kind: losses.Kind, sources: Sources, aim: Aim, network: NetworkPass) -> dict[str, float]:
+    """How strongly each layer of the aim pulls, on a small version of the pictures."""
+    size = fitted(sources.photo, min(BALANCE_PX, max(sources.size)))
+    return pulls(kind, network, aim, sources.photo_at(*size), sources.styles_at(*size))
+
+
+def pulls_of(job: StyleJob, network: Cnn) -> tuple[dict[str, float], dict[str, float]]:
+    """How strongly each of a job's layers pulls, for content and for style."""
+    prepared = prepare_run(job, network=network)
+    content, style = (
+        small_pulls(kind, prepared.sources, prepared.task.aim, prepared.network) for kind in ("content", "style")
+    )
+    return content, style
 
 
 def proper_names(layers: Mapping[str, float], network: Network) -> dict[str, float]:

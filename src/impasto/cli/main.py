@@ -15,6 +15,7 @@ import click
 from impasto.errors import ImpastoError
 
 COMMANDS = {
+    "layers": ("impasto.cli.layers", "layers", "Show what each layer sees, and which are chosen."),
     "texture": ("impasto.cli.texture", "texture", "Make a picture of a style's texture alone."),
     "weights": ("impasto.cli.weights", "weights", "Fetch, list, import and check network weights."),
 }
