@@ -13,8 +13,9 @@ from impasto.cli.main import COMMANDS, command
 from impasto.nets.sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")]
-PAGES += [ROOT / "docs" / name for name in ("losses.md", "networks.md", "fast.md", "model_card.md")]
+NAMES = ["README.md", "README.zh.md", "CONTRIBUTING.md"]
+NAMES += [f"docs/{name}.md" for name in ("losses", "networks", "control", "fast", "model_card")]
+PAGES = [ROOT / name for name in NAMES]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -15,6 +15,8 @@ import click
 from impasto.errors import ImpastoError
 
 COMMANDS = {
+    "layers": ("impasto.cli.layers", "layers", "Show what each layer sees, and which are chosen."),
+    "texture": ("impasto.cli.texture", "texture", "Make a picture of a style's texture alone."),
     "train": ("impasto.cli.train", "train", "Train a small network of one style."),
     "train-any": ("impasto.cli.train_any", "train_any", "Train a network for any style."),
     "export": ("impasto.cli.export", "export", "Write a network as ONNX."),

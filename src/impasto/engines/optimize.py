@@ -15,6 +15,7 @@ from impasto.engines.objective import Aim, Objective, Value, build_objective
 from impasto.engines.optimizers import OPTIMIZERS, Optimizer, RowOptimizer
 from impasto.engines.scales import Scale
 from impasto.engines.state import Snapshot
+from impasto.engines.surface import EVERYWHERE, Controls, mixed
 from impasto.errors import RunError, UserError
 from impasto.events import Entry, Listener, Step
 from impasto.hardware import keep_big_blocks, return_big_blocks
@@ -48,7 +49,8 @@ class Task:
     before the first iteration, which may be changed; carry_detail: whether what a coarse scale changed is carried up
     onto the photo, so that the photo's finest detail is there from the first iteration of each scale.
     spare_photo(h, w): the photo in memory that may be changed; asked for once the objective has seen the photo.
-    kept: type of what an optimizer keeps between iterations where a picture is changed in place.
+    kept: type of what an optimizer keeps between iterations where a picture is changed in place. controls(h, w): where
+    on the picture what happens.
     """
 
     photo: Callable[[int, int], Rgb]
@@ -60,6 +62,7 @@ class Task:
     learning_rate: float | None
     stages: Sequence[Stage]
     kept: torch.dtype = torch.float32
+    controls: Callable[[int, int], Controls] = lambda height, width: EVERYWHERE
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Optimization:
             if stopped_by is not None:
                 break
         finest = self.task.stages[-1].scale
-        picture = self.carried_up(self.at.best, finest)
+        picture = self.with_photo(self.carried_up(self.at.best, finest))
         snapshot = self.snapshot() if stopped_by in ("interrupted", "on_step") else None
         return Outcome(picture, stopped_by or "iterations", self.at.history, self.seconds, snapshot)
 
@@ -130,7 +133,7 @@ class Optimization:
         # Tiles are there to hold little; windows of many sizes would leave gaps between blocks that are kept.
         (keep_big_blocks if stage.tile_px is None else return_big_blocks)()
         photo, styles = task.photo(*size), task.styles(*size)
-        self.objective = build_objective(self.network, task.aim, photo, styles, stage.tile_px)
+        self.objective = build_objective(self.network, task.aim, photo, styles, stage.tile_px, task.controls(*size))
         del photo, styles
         if self.resume:
             self.at, self.resume = self.resume, None
@@ -171,6 +174,7 @@ class Optimization:
         """Iterate on one scale; the reason where a listener stops the run."""
         step = self.step_in_place if self.stage.in_place else self.step
         while self.at.done < self.stage.scale.iterations:
+            self.objective.turn = self.at.done
             entry = step()
             self.at.done += 1
             reason = self.tell(entry)
@@ -252,7 +256,13 @@ class Optimization:
     def preview(self) -> Picture:
         """The best picture of this scale so far."""
         best = self.at.best.clone() if self.stage.in_place else self.at.best
-        return Picture(best[0].cpu().numpy())
+        return Picture(self.with_photo(best)[0].cpu().numpy())
+
+    def with_photo(self, picture: Rgb) -> Rgb:
+        """The picture with what is kept of the photo."""
+        height, width = picture.shape[2:]
+        keep = self.task.controls(height, width).keep
+        return picture if keep is None else mixed(picture[0], self.task.photo(height, width)[0], keep)[None]
 
     def snapshot(self) -> Snapshot:
         return replace(self.at, optimizer=self.optimizer.state(), seconds=self.seconds)
