@@ -15,6 +15,8 @@ import click
 from impasto.errors import ImpastoError
 
 COMMANDS = {
+    "evaluate": ("impasto.cli.evaluate", "evaluate", "Judge results by networks that they were not optimised against."),
+    "compare": ("impasto.cli.compare", "compare", "Tell which of two settings is better, and how sure that is."),
     "weights": ("impasto.cli.weights", "weights", "Fetch, list, import and check network weights."),
 }
 INTERRUPTED = 130

@@ -165,19 +165,7 @@ class Interruption:
 def tell(result: Result, target: Path, report: Path | None, as_json: bool, quiet: bool) -> None:
     """The last words: one JSON line, or a sentence."""
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "output": str(target),
-                    "engine": result.engine,
-                    "iterations": result.iterations,
-                    "stopped_by": result.stopped_by,
-                    "losses": result.losses,
-                    "seconds": round(result.seconds, 3),
-                    "peak_bytes": result.peak_bytes,
-                }
-            )
-        )
+        click.echo(json.dumps({"output": str(target), **result.summary()}))
     elif not quiet:
         click.echo(
             f"{target}: {result.iterations} iterations in {result.seconds:.1f} s, stopped by {result.stopped_by}."

@@ -1,0 +1,190 @@
+"""Evaluations and comparisons as text for a terminal, CSV, and JSON."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+from impasto.evaluation.compare import Comparison, Difference
+from impasto.evaluation.evaluate import Evaluation
+from impasto.evaluation.statistics import Mean
+
+BASELINES = ("photo", "colour transfer")
+Rows = list[list[str]]
+
+
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def interval(mean: Mean) -> str:
+    return "" if mean.low is None or mean.high is None else f"{mean.low:.4g} .. {mean.high:.4g}"
+
+
+def share(value: float | None) -> str:
+    """A sureness; never 100 %, which no number of pairs can give."""
+    return "" if value is None else f"{min(value, 0.999):.1%}"
+
+
+def evaluation_rows(found: Evaluation) -> Rows:
+    """A line a figure: mean over the results, its interval, and the baselines."""
+    rows = [["figure", "best", "results", "95 % of means", *BASELINES]]
+    for name, figure in found.figures.items():
+        mean = found.mean(name)
+        known = [number(found.baseline(which, name)) for which in BASELINES]
+        rows.append([name, figure.better, number(mean.mean), interval(mean), *known])
+    return rows
+
+
+def comparison_rows(found: Comparison) -> Rows:
+    """A line a figure: both means, the difference where less is better, who is better in how many pairs, how sure."""
+    rows = [["figure", "best", "A", "B", "A worse by, 95 %", "better", "in", "sure", *BASELINES]]
+    for name, figure in found.a.figures.items():
+        means = [number(side.mean(name).mean) for side in (found.a, found.b)]
+        known = [number(found.a.baseline(which, name)) for which in BASELINES]
+        rows.append([name, figure.better, *means, *difference_cells(found.differences[name]), *known])
+    for about, difference in (("style", found.style), ("content", found.content)):
+        rows.append([f"{about}, all networks", "lower", "", "", *difference_cells(difference), "", ""])
+    return rows
+
+
+def difference_cells(difference: Difference) -> list[str]:
+    better = difference.better or "equal"
+    wins = {"A": difference.wins_a, "B": difference.wins_b}.get(better)
+    return [interval(difference.mean), better, "" if wins is None else str(wins), share(difference.sureness)]
+
+
+def agreement_rows(agreement: Mapping[tuple[str, str], float | None], figures: Mapping[str, Any]) -> Rows:
+    """Rank correlations of figures that are about the same thing."""
+    rows = [["figure", "and", "agree"]]
+    for (one, other), value in agreement.items():
+        if figures[one].about == figures[other].about:
+            rows.append([one, other, "" if value is None else f"{value:+.2f}"])
+    return rows
+
+
+def aligned(rows: Rows) -> str:
+    """Columns side by side, words to the left and figures to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    left = [
+        column == 0 or all(not cell[:1].isdigit() for cell in column_of(rows, column)) for column in range(len(widths))
+    ]
+    lines = (
+        "  ".join(
+            cell.ljust(width) if flush else cell.rjust(width)
+            for cell, width, flush in zip(row, widths, left, strict=True)
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def column_of(rows: Rows, column: int) -> list[str]:
+    return [row[column] for row in rows[1:]]
+
+
+def evaluation_text(found: Evaluation) -> str:
+    count = len(found.results)
+    parts = [
+        f"{count} {'result' if count == 1 else 'results'}, judged at {found.size} px.",
+        aligned(evaluation_rows(found)),
+    ]
+    return "\n".join(parts) + agreement_text(found.agreement(), found.figures)
+
+
+def comparison_text(found: Comparison) -> str:
+    count = len(found.a.results)
+    parts = [
+        f"{count} {'pair' if count == 1 else 'pairs'}, judged at {found.a.size} px.",
+        aligned(comparison_rows(found)),
+    ]
+    return "\n".join(parts) + agreement_text(found.agreement, found.a.figures) + f"\n\n{found.verdict}"
+
+
+def agreement_text(agreement: Mapping[tuple[str, str], float | None], figures: Mapping[str, Any]) -> str:
+    """Nothing where there are too few pictures to tell."""
+    if all(value is None for value in agreement.values()):
+        return ""
+    return "\n\nHow alike figures rank the pictures (1 alike, -1 opposite):\n" + aligned(
+        agreement_rows(agreement, figures)
+    )
+
+
+def evaluation_csv(found: Evaluation) -> str:
+    """A line a picture: every result and, under its name, its baselines."""
+    return csv_text(picture_lines(found), found)
+
+
+def comparison_csv(found: Comparison) -> str:
+    """The lines of both sides, with A or B before them."""
+    lines = [[side, *line] for side, one in (("A", found.a), ("B", found.b)) for line in picture_lines(one)]
+    return csv_text(lines, found.a, ["side"])
+
+
+def picture_lines(found: Evaluation) -> list[list[Any]]:
+    lines = []
+    for result in found.results:
+        for which, figures in (("result", result.figures), *result.baselines.items()):
+            lines.append([result.name, result.pair, which, *(figures.get(name, "") for name in found.figures)])
+    return lines
+
+
+def csv_text(lines: Sequence[Sequence[Any]], found: Evaluation, before: Sequence[str] = ()) -> str:
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*before, "name", "pair", "picture", *found.figures])
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def evaluation_json(found: Evaluation) -> dict[str, Any]:
+    return {
+        "size": found.size,
+        "figures": {
+            name: {
+                "best": figure.better,
+                "about": figure.about,
+                **mean_json(found.mean(name)),
+                "baselines": {which: found.baseline(which, name) for which in BASELINES},
+            }
+            for name, figure in found.figures.items()
+        },
+        "results": [
+            {"name": one.name, "pair": one.pair, "figures": one.figures, "baselines": one.baselines}
+            for one in found.results
+        ],
+        "agreement": agreement_json(found.agreement()),
+    }
+
+
+def comparison_json(found: Comparison) -> dict[str, Any]:
+    return {
+        "better": found.better,
+        "verdict": found.verdict,
+        "style": difference_json(found.style),
+        "content": difference_json(found.content),
+        "figures": {name: difference_json(difference) for name, difference in found.differences.items()},
+        "agreement": agreement_json(found.agreement),
+        "a": evaluation_json(found.a),
+        "b": evaluation_json(found.b),
+    }
+
+
+def mean_json(mean: Mean) -> dict[str, Any]:
+    return {"mean": mean.mean, "low": mean.low, "high": mean.high}
+
+
+def difference_json(difference: Difference) -> dict[str, Any]:
+    return {
+        **mean_json(difference.mean),
+        "better": difference.better,
+        "sureness": difference.sureness,
+        "wins_a": difference.wins_a,
+        "wins_b": difference.wins_b,
+    }
+
+
+def agreement_json(agreement: Mapping[tuple[str, str], float | None]) -> list[dict[str, Any]]:
+    return [{"figures": list(pair), "agree": value} for pair, value in agreement.items()]
