@@ -1,8 +1,7 @@
 """Style and content by networks: how far deep features are from the style's and from the photo's.
 
-Style: mean over layers of ‖G − Gₛ‖² / ‖Gₛ‖², G = F Fᵀ / (h·w), as in Gatys et al. (CVPR 2016), with each channel
-first divided by its root mean square in the style: networks other than VGG have a few channels that are far stronger
-than all others and would be the only ones heard. Content: ‖F − F꜀‖² / ‖F꜀‖² at one layer.
+Style: mean over layers of ‖G − Gₛ‖² / ‖Gₛ‖², G = F Fᵀ / (h·w), as in Gatys et al. (CVPR 2016). Content:
+‖F − F꜀‖² / ‖F꜀‖² at one layer.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ class DeepJudge:
     def content(self, case: Case) -> float:
         """Distance to the photo; 0 where it is the photo."""
         found, wanted = (self.reading(seen).content for seen in (case.picture, case.photo))
-        return float((found - wanted).square().sum() / wanted.square().sum())
+        return relative(found, wanted)
 
     def style_distance(self, found: Reading, style: Reading) -> float:
-        return sum(map(gram_distance, found.grams, style.grams)) / len(style.grams)
+        return sum(map(relative, found.grams, style.grams)) / len(style.grams)
 
     @torch.no_grad()
     def reading(self, seen: View) -> Reading:
@@ -55,17 +54,13 @@ class DeepJudge:
         return seen.readings[self.name]
 
 
+def relative(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).square().sum() / wanted.square().sum().clamp(min=1e-30))
+
+
 def gram(features: Float[Tensor, "c h w"]) -> Float[Tensor, "c c"]:
     flat = features.flatten(1)
     return flat @ flat.T / flat.shape[1]
-
-
-def gram_distance(found: Float[Tensor, "c c"], wanted: Float[Tensor, "c c"]) -> float:
-    power = wanted.diagonal()
-    # A channel that the style leaves silent has no strength of its own; any finite one does.
-    strength = torch.maximum(power, 1e-3 * power.mean() + 1e-12).sqrt()
-    norm = strength[:, None] * strength
-    return float(((found - wanted) / norm).square().sum() / (wanted / norm).square().sum())
 
 
 def efficientnet_lite0() -> DeepJudge:
