@@ -89,9 +89,15 @@ class Comparison:
 def aspect(difference: Difference, words: str, pairs: int) -> str:
     if difference.better is None:
         return f"Neither {words}."
+    if difference.sureness is None:
+        return f"{difference.better} {words}."
     wins = difference.wins_a if difference.better == "A" else difference.wins_b
-    sure = "" if difference.sureness is None else f" ({difference.sureness:.1%} sure)"
-    return f"{difference.better} {words} in {wins} of {pairs} {'pair' if pairs == 1 else 'pairs'}{sure}."
+    return f"{difference.better} {words}, in {wins} of {pairs} pairs, {percent(difference.sureness)} sure."
+
+
+def percent(sureness: float) -> str:
+    """Never 100 %, which no number of pairs can give."""
+    return f"{min(sureness, 0.999):.1%}"
 
 
 def compare(

@@ -31,8 +31,8 @@ PAGE = """<!doctype html>
  td, th { padding: .2rem .9rem .2rem 0; vertical-align: top; white-space: nowrap }
  td { font-variant-numeric: tabular-nums; border-bottom: 1px solid #eee }
  td.words { white-space: normal; color: #555 }
- .pictures { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0 }
- figure { margin: 0; max-width: 20rem } figcaption { color: #555; font-size: .85rem; overflow-wrap: anywhere }
+ .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1rem; margin: 1rem 0 }
+ figure { margin: 0 } figcaption { color: #555; font-size: .85rem; overflow-wrap: anywhere }
  img { max-width: 100%; height: auto; border-radius: 4px; display: block }
  h2 { margin-top: 2.5rem } h3 { margin-top: 2rem; overflow-wrap: anywhere }
  .verdict { font-size: 1.15rem; background: #f3f1ea; padding: .8rem 1rem; border-radius: 4px }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
-from impasto.evaluation.compare import Comparison, Difference
+from impasto.evaluation.compare import Comparison, Difference, percent
 from impasto.evaluation.evaluate import Evaluation
 from impasto.evaluation.statistics import Mean
 
@@ -23,9 +23,10 @@ def interval(mean: Mean) -> str:
     return "" if mean.low is None or mean.high is None else f"{mean.low:.4g} .. {mean.high:.4g}"
 
 
-def share(value: float | None) -> str:
-    """A sureness; never 100 %, which no number of pairs can give."""
-    return "" if value is None else f"{min(value, 0.999):.1%}"
+def without_empty_columns(rows: Rows) -> Rows:
+    """A single pair has no intervals."""
+    kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
+    return [[row[column] for column in kept] for row in rows]
 
 
 def evaluation_rows(found: Evaluation) -> Rows:
@@ -35,7 +36,7 @@ def evaluation_rows(found: Evaluation) -> Rows:
         mean = found.mean(name)
         known = [number(found.baseline(which, name)) for which in BASELINES]
         rows.append([name, figure.better, number(mean.mean), interval(mean), *known])
-    return rows
+    return without_empty_columns(rows)
 
 
 def comparison_rows(found: Comparison) -> Rows:
@@ -47,13 +48,14 @@ def comparison_rows(found: Comparison) -> Rows:
         rows.append([name, figure.better, *means, *difference_cells(found.differences[name]), *known])
     for about, difference in (("style", found.style), ("content", found.content)):
         rows.append([f"{about}, all networks", "lower", "", "", *difference_cells(difference), "", ""])
-    return rows
+    return without_empty_columns(rows)
 
 
 def difference_cells(difference: Difference) -> list[str]:
     better = difference.better or "equal"
     wins = {"A": difference.wins_a, "B": difference.wins_b}.get(better)
-    return [interval(difference.mean), better, "" if wins is None else str(wins), share(difference.sureness)]
+    sure = "" if difference.sureness is None else percent(difference.sureness)
+    return [interval(difference.mean), better, "" if wins is None else str(wins), sure]
 
 
 def agreement_rows(agreement: Mapping[tuple[str, str], float | None], figures: Mapping[str, Any]) -> Rows:
