@@ -10,16 +10,20 @@ import pytest
 
 from impasto import losses
 from impasto.cli.main import COMMANDS, command
+from impasto.evaluation.deep import NETWORKS
+from impasto.evaluation.judges import JUDGES, RUN_FIGURES
 from impasto.nets.sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / name for name in ("README.md", "README.zh.md", "docs/losses.md", "docs/networks.md", "CONTRIBUTING.md")]
+PAGES = [ROOT / name for name in ("README.md", "README.zh.md", "docs/losses.md", "docs/networks.md")]
+PAGES += [ROOT / name for name in ("docs/evaluate.md", "CONTRIBUTING.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_files_and_links_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    known = {flag for parameter in command(None).params for flag in parameter.opts}
+    commands = [command(None), *(command(name) for name in COMMANDS)]
+    known = {flag for one in commands for parameter in one.params for flag in parameter.opts}
     known |= {"--help", "--index-url"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
@@ -43,6 +47,11 @@ def test_every_loss_is_explained() -> None:
     for kind in ("content", "style"):
         section = text.partition(f"`--{kind}-loss`")[2].partition("##")[0]
         assert all(f"`{name}`" in section for name in losses.LOSSES[kind])
+
+
+def test_every_judge_is_explained() -> None:
+    text = (ROOT / "docs" / "evaluate.md").read_text()
+    assert all(f"`{name}`" in text for name in (*JUDGES, *RUN_FIGURES, *NETWORKS))
 
 
 @pytest.mark.parametrize("page", PAGES[:2], ids=lambda page: page.name)
