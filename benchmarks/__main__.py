@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-SCRIPTS = ["startup", "classic", "optimizers", "judges"]
+SCRIPTS = ["startup", "classic", "optimizers", "judges", "sizes"]
 
 
 def machine() -> str:

@@ -34,8 +34,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "high": {"iterations": 60, "style_weight": 1000},
 }
 LEAST_WINS, LEAST_AGREEMENT = 9, 0.6
-# What can just be seen: a checkerboard of 4 grey levels either way, a border darkened by a tenth over 4 px.
-BOARD, BURN, BURN_PX = 4 / 255, 0.1, 4
+# Faint faults: a checkerboard of 8 grey levels either way, a frame of 4 px darkened by a fifth.
+BOARD, BURN, BURN_PX = 8 / 255, 0.2, 4
 
 
 def paint(folder: Path) -> None:
@@ -90,16 +90,17 @@ def check_baselines(found: Evaluation) -> dict[str, bool]:
 
 
 def check_agreement(found: dict[str, Evaluation]) -> dict[str, bool]:
-    """How alike the figures rank all results of all settings."""
+    """How alike the figures rank all results of all settings, and those of one setting."""
     figures = found["default"].figures
     names = [name for name, figure in figures.items() if figure.about in ("style", "content")]
     ranked = {
         name: [figures[name].badness(value) for one in found.values() for value in one.values(name)] for name in names
     }
+    within = found["default"].agreement()
     met = {}
-    print(f"\nrank correlation over {PAIRS * len(found)} results")
+    print(f"\n{'rank correlation over':57} {'all':>5} {'default':>8}")
     for (one, other), value in agreement(ranked).items():
-        print(f"{one:28} {other:28} {value:+.2f}")
+        print(f"{one:28} {other:28} {value:+.2f} {within[one, other]:+8.2f}")
         if one.partition("/")[0] == other.partition("/")[0]:
             met[f"{one} and {other} agree >= {LEAST_AGREEMENT}"] = (value or 0) >= LEAST_AGREEMENT
     return met
@@ -116,8 +117,9 @@ def check_artefacts(folder: Path) -> dict[str, bool]:
             board = View(np.float32(pixels + BOARD * (2 * ((y + x) % 2) - 1)))
             rise = checkerboard_score(board.luma) - checkerboard_score(clean.luma)
             rises.setdefault(f"checkerboard of {period} px", []).append(rise)
-        burned = pixels.copy()
-        burned[:, :BURN_PX] *= 1 - BURN
+        burned = pixels * np.float32(1 - BURN)
+        inside = slice(BURN_PX, -BURN_PX)
+        burned[:, inside, inside] = pixels[:, inside, inside]
         rises.setdefault("burned border", []).append(border_score(View(burned)) - border_score(clean))
     print(f"\n{'rise of the score':24} {'mean':>7} {'least':>7}")
     for name, values in rises.items():

@@ -19,11 +19,12 @@ MOST_BLOCKS = 4096
 
 
 def border(case: Case) -> float:
-    """How much more the picture changes at its borders than inside, as a factor: about 1 to 3 is usual, a burned or
-    pale frame has far more.
+    """How much more the picture changes at its borders than inside, as a factor: under 1 is usual, a burned or pale
+    frame has more.
 
     Lines along each side are told by mean colour and spread of lightness; the step between the outermost band of 1, 2,
-    4 or 8 lines and the next is compared with the root mean square of such steps inside. The worst side and band count.
+    4 or 8 lines and the next is compared with the root mean square of such steps inside. The mean over sides and bands:
+    the worst of them alone would not rise where a second side is burned too, or a dark rim is put on a pale one.
     """
     return border_score(case.picture)
 
@@ -38,7 +39,8 @@ def checkerboard(case: Case) -> float:
 
 def border_score(seen: View) -> float:
     sides = [lines(seen.oklab), lines(seen.oklab.transpose(0, 2, 1))]
-    return max(side_score(ordered, band) for side in sides for ordered in (side, side[::-1]) for band in BANDS_PX)
+    scores = [side_score(ordered, band) for side in sides for ordered in (side, side[::-1]) for band in BANDS_PX]
+    return sum(scores) / len(scores)
 
 
 def lines(lab: Float[np.ndarray, "3 h w"]) -> Float[np.ndarray, "h 4"]:

@@ -55,7 +55,7 @@ JUDGES: dict[str, Judge] = {
         whole=True,
     ),
     "border": Judge(
-        "artefacts", "lower", "change at the borders over that inside; 1 to 3 is usual", artefacts.border, whole=True
+        "artefacts", "lower", "change at the borders over that inside; under 1 is usual", artefacts.border, whole=True
     ),
     "checkerboard": Judge(
         "artefacts", "lower", "patterns of 2, 4 or 8 px, dB; 0 to 3 is usual", artefacts.checkerboard, whole=True
