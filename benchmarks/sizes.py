@@ -3,8 +3,9 @@
     python -m benchmarks.sizes [FOLDER]       pictures stay in FOLDER (default out/bench-sizes) and are painted once
 
 Every result is made as small as the smallest: the mean OKLab difference to it, and the figures of the networks that
-judge, which have to be within a tenth of one another. Artefact scores are of the results at their own size, beside those
-of the style at the same size. The contact sheet, FOLDER/sheet.png, has a row a pair: photo, style, the result by size.
+judge, which have to be within a tenth of one another. Artefact scores are of the results at their own size, beside
+those of the style at the same size. The contact sheet, FOLDER/sheet.png, has a row a pair: photo, style, the result by
+size.
 """
 
 from __future__ import annotations
