@@ -129,6 +129,18 @@ def test_a_run_and_its_report_tell_time_and_memory(
         impasto.evaluate("report")
 
 
+def test_pictures_without_a_job_are_named_and_not_judged(here: Path, tmp_path: Path) -> None:
+    """Photo and styles of the results lie in the same folder by rights; anything else is told."""
+    for name in ("photo0.png", "style.png", "stray.png"):
+        Image.open(name if name != "stray.png" else "photo1.png").save(tmp_path / name)
+    own = (str(tmp_path / "photo0.png"), str(tmp_path / "style.png"))
+    save_result(tmp_path, "result", read_picture("near/result0.png").pixels, *own)
+    assert impasto.evaluate(tmp_path).left_out == (str(tmp_path / "stray.png"),)
+    assert impasto.evaluate("near").left_out == ()
+    done = process("evaluate", tmp_path, cwd=here)
+    assert done.stdout.startswith(f"1 result, judged at 512 px. Left out, having no job: {tmp_path / 'stray.png'}.\n")
+
+
 def test_size_is_that_of_the_networks_and_not_of_the_artefacts(here: Path) -> None:
     small, large = (impasto.evaluate("near/result0.png", size=size) for size in (44, 64))
     for name, figure in small.figures.items():
@@ -233,7 +245,7 @@ def test_compare_says_it_in_a_table_csv_and_html(here: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "keys"),
     [
-        (["evaluate", "near", "--size", "40"], {"size", "figures", "results", "agreement"}),
+        (["evaluate", "near", "--size", "40"], {"size", "left_out", "figures", "results", "agreement"}),
         (["compare", "near", "far"],
          {"better", "verdict", "style", "content", "figures", "agreement", "a", "b"}),
     ],

@@ -11,7 +11,7 @@ import numpy as np
 from impasto.errors import UserError
 from impasto.evaluation import SIZE_PX
 from impasto.evaluation.evaluate import Evaluation, OnProgress, agreement, judge_all
-from impasto.evaluation.results import find_results
+from impasto.evaluation.results import find_results, left_out
 from impasto.evaluation.statistics import Mean, bootstrapped
 
 # From how much sureness on a difference counts, as usual.
@@ -38,9 +38,9 @@ class Difference:
     @property
     def sureness(self) -> float | None:
         """The share of resampled sets of pairs in which `better` is; None for a single pair."""
-        if self.mean.sureness is None:
+        if self.mean.below_zero is None:
             return None
-        return self.mean.sureness if self.better == "A" else 1 - self.mean.sureness
+        return self.mean.below_zero if self.better == "A" else 1 - self.mean.below_zero
 
     @property
     def sure(self) -> Side | None:
@@ -119,8 +119,8 @@ def compare(
     # Judged together, so that no network judges one side that the other was optimised against.
     judged = judge_all([*found_a, *(found_b[position] for position in ordered)], size, on_progress)
     return comparison(
-        Evaluation(judged.results[: len(found_a)], judged.figures, size),
-        Evaluation(judged.results[len(found_a) :], judged.figures, size),
+        Evaluation(judged.results[: len(found_a)], judged.figures, size, tuple(left_out(a, found_a))),
+        Evaluation(judged.results[len(found_a) :], judged.figures, size, tuple(left_out(b, found_b))),
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from impasto.errors import UserError
 from impasto.evaluation import SIZE_PX
 from impasto.evaluation.case import SMALLEST_SIDE_PX, Case, View, baselines, make_case
 from impasto.evaluation.judges import RUN_FIGURES, Figure, Judge, judges
-from impasto.evaluation.results import Found, find_results
+from impasto.evaluation.results import Found, find_results, left_out
 from impasto.evaluation.statistics import Mean, bootstrapped, rank_correlation
 from impasto.hardware import keep_big_blocks
 from impasto.picture import Picture
@@ -38,11 +38,13 @@ class Judged:
 @dataclass(frozen=True)
 class Evaluation:
     """What the judges say of results. figures: what each figure tells; `seconds` and `peak_mib` are there where they
-    are known of every result. size: the longest side in px at which pictures were judged."""
+    are known of every result. size: the longest side in px at which pictures were judged. left_out: pictures in the
+    folders given that have no job, and so were not judged."""
 
     results: tuple[Judged, ...]
     figures: Mapping[str, Figure]
     size: int
+    left_out: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -93,7 +95,8 @@ def evaluate(
     Raises UserError for what cannot be judged, WeightsError with the command to run where the networks that judge were
     never fetched.
     """
-    return judge_all(find_results(results, photo, style), size, on_progress)
+    found = find_results(results, photo, style)
+    return replace(judge_all(found, size, on_progress), left_out=tuple(left_out(results, found)))
 
 
 def judge_all(found: Sequence[Found], size: int, on_progress: OnProgress | None) -> Evaluation:

@@ -15,8 +15,10 @@ from impasto.evaluation.tables import (
     BASELINES,
     Rows,
     agreement_rows,
+    comparison_heading,
     comparison_rows,
     evaluation_rows,
+    heading,
     number,
 )
 
@@ -64,11 +66,10 @@ alt="{{ picture.caption }}"><figcaption>{{ picture.caption }}</figcaption></figu
 
 def evaluation_page(found: Evaluation) -> str:
     """The page of an evaluation; every text of the user's is escaped."""
-    count = len(found.results)
     return rendered(
-        title=f"{count} {'result' if count == 1 else 'results'}, judged",
+        title="Results, judged",
         verdict="",
-        summary=f"Pictures larger than {found.size} px were judged at that size.",
+        summary=heading(found),
         means=evaluation_rows(found),
         figures=found.figures,
         agreement=known(found.agreement(), found.figures),
@@ -82,7 +83,7 @@ def comparison_page(found: Comparison) -> str:
     return rendered(
         title="Which is better, A or B?",
         verdict=found.verdict,
-        summary=f"Pictures larger than {found.a.size} px were judged at that size.",
+        summary=comparison_heading(found),
         means=comparison_rows(found),
         figures=found.a.figures,
         agreement=known(found.agreement, found.a.figures),

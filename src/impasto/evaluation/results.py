@@ -58,6 +58,20 @@ def find_results(results: Any, photo: Any = None, style: Any = None) -> list[Fou
     return found
 
 
+def left_out(results: Any, found: Sequence[Found]) -> list[str]:
+    """Pictures in the folders that are not judged, having no job, and are no photo or style of those that are."""
+    several = results if isinstance(results, list | tuple) else [results]
+    known = [(one.picture, one.photo, *(style for style, _ in one.styles)) for one in found]
+    used = {Path(picture).resolve() for pictures in known for picture in pictures if is_path(picture)}
+    folders = [Path(result) for result in several if is_path(result) and Path(result).is_dir()]
+    pictures = [file for folder in folders if not is_report(folder) for file in pictures_in(folder)]
+    return [str(file) for file in pictures if file.resolve() not in used]
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.iterdir()) if file.suffix.lower() in WRITE_SUFFIXES]
+
+
 @dataclass(frozen=True)
 class Given:
     """Photo and styles that stand for those of every job; None where the jobs say."""
@@ -109,7 +123,7 @@ def in_folder(folder: Path, given: Given) -> list[Found]:
     if is_report(folder):
         return [from_report(folder, given)]
     entries = sorted(folder.iterdir())
-    pictures = [file for file in entries if file.suffix.lower() in WRITE_SUFFIXES]
+    pictures = pictures_in(folder)
     jobs = [file for file in entries if file.name.endswith(".job.json")]
     for job in jobs:
         if not any(job_of(picture) == job for picture in pictures):

@@ -15,13 +15,13 @@ RESAMPLES, LEVEL = 10_000, 0.95
 class Mean:
     """A mean with its 95 % confidence interval, by the percentile bootstrap (Efron 1979) over pairs.
 
-    low, high: None for a single pair, which tells nothing of others. sureness: the share of resampled means below 0.
+    low, high: None for a single pair, which tells nothing of others. below_zero: the share of resampled means there.
     """
 
     mean: float
     low: float | None
     high: float | None
-    sureness: float | None
+    below_zero: float | None
 
 
 def bootstrapped(values: Sequence[float], seed: int = 0) -> Mean:

@@ -88,21 +88,29 @@ def column_of(rows: Rows, column: int) -> list[str]:
 
 
 def evaluation_text(found: Evaluation) -> str:
-    count = len(found.results)
-    parts = [
-        f"{count} {'result' if count == 1 else 'results'}, judged at {found.size} px.",
-        aligned(evaluation_rows(found)),
-    ]
-    return "\n".join(parts) + agreement_text(found.agreement(), found.figures)
+    return f"{heading(found)}\n{aligned(evaluation_rows(found))}" + agreement_text(found.agreement(), found.figures)
 
 
 def comparison_text(found: Comparison) -> str:
-    count = len(found.a.results)
-    parts = [
-        f"{count} {'pair' if count == 1 else 'pairs'}, judged at {found.a.size} px.",
-        aligned(comparison_rows(found)),
-    ]
-    return "\n".join(parts) + agreement_text(found.agreement, found.a.figures) + f"\n\n{found.verdict}"
+    table = f"{comparison_heading(found)}\n{aligned(comparison_rows(found))}"
+    return table + agreement_text(found.agreement, found.a.figures) + f"\n\n{found.verdict}"
+
+
+def heading(found: Evaluation) -> str:
+    """How many of what, and what was not judged."""
+    return f"{counted(found, 'result')}, judged at {found.size} px.{left_out(found.left_out)}"
+
+
+def comparison_heading(found: Comparison) -> str:
+    return f"{counted(found.a, 'pair')}, judged at {found.a.size} px.{left_out(found.a.left_out + found.b.left_out)}"
+
+
+def counted(found: Evaluation, noun: str) -> str:
+    return f"{len(found.results)} {noun}{'' if len(found.results) == 1 else 's'}"
+
+
+def left_out(pictures: Sequence[str]) -> str:
+    return f" Left out, having no job: {', '.join(pictures)}." if pictures else ""
 
 
 def agreement_text(agreement: Mapping[tuple[str, str], float | None], figures: Mapping[str, Any]) -> str:
@@ -144,6 +152,7 @@ def csv_text(lines: Sequence[Sequence[Any]], found: Evaluation, before: Sequence
 def evaluation_json(found: Evaluation) -> dict[str, Any]:
     return {
         "size": found.size,
+        "left_out": found.left_out,
         "figures": {
             name: {
                 "best": figure.better,
