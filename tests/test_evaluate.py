@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -270,6 +272,16 @@ def test_quiet_says_the_table_alone(here: Path, tmp_path: Path) -> None:
     assert "written" not in done.stdout
     assert done.stdout.startswith("1 result, judged at 512 px.\nfigure")
     assert (tmp_path / "f.csv").read_text().startswith("name,pair,picture,style/efficientnet-lite0,")
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare"])
+def test_help_is_made_without_torch(name: str) -> None:
+    code = (
+        f"import sys; from impasto.cli.main import main; code = main(['{name}', '--help']); "
+        "assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(flag in done.stdout for flag in ("--photo", "--style", "--size", "--csv", "--html", "--json"))
 
 
 BAD = [

@@ -68,23 +68,10 @@ def agreement_rows(agreement: Mapping[tuple[str, str], float | None], figures: M
 
 
 def aligned(rows: Rows) -> str:
-    """Columns side by side, words to the left and figures to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    left = [
-        column == 0 or all(not cell[:1].isdigit() for cell in column_of(rows, column)) for column in range(len(widths))
-    ]
-    lines = (
-        "  ".join(
-            cell.ljust(width) if flush else cell.rjust(width)
-            for cell, width, flush in zip(row, widths, left, strict=True)
-        )
-        for row in rows
-    )
+    """Columns side by side."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
-
-
-def column_of(rows: Rows, column: int) -> list[str]:
-    return [row[column] for row in rows[1:]]
 
 
 def evaluation_text(found: Evaluation) -> str:
