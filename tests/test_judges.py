@@ -18,6 +18,7 @@ from torch import Tensor
 
 from impasto import colour
 from impasto.errors import UserError, WeightsError
+from impasto.evaluation import deep
 from impasto.evaluation import judges as table
 from impasto.evaluation.artefacts import border_score, checkerboard_score
 from impasto.evaluation.case import Case, View, baselines, make_case
@@ -28,6 +29,8 @@ from impasto.evaluation.palette import palette_distance
 from impasto.evaluation.statistics import bootstrapped, rank_correlation
 from impasto.evaluation.structure import edge_correlation, ssim
 from impasto.nets import weights
+from impasto.nets.catalogue import CATALOGUE, vgg_table
+from impasto.nets.cnn import build_cnn
 from impasto.nets.efficientnet import EfficientNetLite
 from impasto.nets.resnet import ResNetThin
 from impasto.picture import Picture
@@ -122,6 +125,16 @@ def test_a_network_that_was_optimised_against_does_not_judge(
     assert "style/vgg19" in table.judges(["vgg16"])
     assert "style/vgg19" not in table.judges(["vgg16", "vgg19"])
     assert "content/efficientnet-lite0" in table.judges(["vgg16", "vgg19"])
+
+
+def test_vgg19_judges_by_its_own_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With random weights, since its own are not for every machine."""
+    monkeypatch.setattr(deep, "network", lambda name: build_cnn(vgg_table(CATALOGUE[name]), name=name))
+    judge, photo, style = deep.vgg19(), view(1, 32, 48), view(2, 32, 32)
+    assert judge.name == "vgg19"
+    assert judge.style(case(style, photo, style)) == judge.content(case(photo, photo, style)) == 0
+    assert judge.style(case(photo, photo, style)) > 0
+    assert judge.content(case(View(photo.pixels / 2), photo, style)) > 0
 
 
 def test_networks_that_are_not_here_name_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
