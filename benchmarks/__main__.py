@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-SCRIPTS = ["startup", "classic", "optimizers", "any_style", "draft"]
+SCRIPTS = ["startup", "classic", "optimizers", "iteration", "any_style", "draft", "judges", "sizes"]
 
 
 def machine() -> str:

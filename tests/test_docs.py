@@ -10,11 +10,13 @@ import pytest
 
 from impasto import losses
 from impasto.cli.main import COMMANDS, command
+from impasto.evaluation.deep import NETWORKS
+from impasto.evaluation.judges import JUDGES, RUN_FIGURES
 from impasto.nets.sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
 NAMES = ["README.md", "README.zh.md", "CONTRIBUTING.md"]
-NAMES += [f"docs/{name}.md" for name in ("losses", "networks", "control", "fast", "model_card")]
+NAMES += [f"docs/{name}.md" for name in ("losses", "networks", "control", "fast", "model_card", "evaluate")]
 PAGES = [ROOT / name for name in NAMES]
 
 
@@ -46,6 +48,11 @@ def test_every_loss_is_explained() -> None:
     for kind in ("content", "style"):
         section = text.partition(f"`--{kind}-loss`")[2].partition("##")[0]
         assert all(f"`{name}`" in section for name in losses.LOSSES[kind])
+
+
+def test_every_judge_is_explained() -> None:
+    text = (ROOT / "docs" / "evaluate.md").read_text()
+    assert all(f"`{name}`" in text for name in (*JUDGES, *RUN_FIGURES, *NETWORKS))
 
 
 @pytest.mark.parametrize("page", PAGES[:2], ids=lambda page: page.name)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from impasto.api import variations as variations
     from impasto.errors import ImpastoError as ImpastoError
     from impasto.errors import UserError as UserError
+    from impasto.evaluation.compare import compare as compare
+    from impasto.evaluation.evaluate import evaluate as evaluate
     from impasto.events import Step as Step
     from impasto.job import StyleJob as StyleJob
     from impasto.nets.catalogue import network as network
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from impasto.run import Result as Result
 
 HOMES = {
+    "compare": "evaluation.compare", "evaluate": "evaluation.evaluate",
     "Session": "api", "style_transfer": "api", "stylize": "api",
     "texture": "api", "variations": "api",
     "ImpastoError": "errors", "UserError": "errors",

@@ -81,6 +81,17 @@ class Result:
         best = min(last, key=lambda entry: entry.total)
         return {"total": best.total, "content": best.content, "style": best.style, **best.losses}
 
+    def facts(self) -> dict[str, Any]:
+        """What is told of the run in JSON: engine, iterations, why it stopped, losses, time and memory."""
+        return {
+            "engine": self.engine,
+            "iterations": self.iterations,
+            "stopped_by": self.stopped_by,
+            "losses": self.losses,
+            "seconds": round(self.seconds, 3),
+            "peak_bytes": self.peak_bytes,
+        }
+
     def save(self, file: str | Path) -> Path:
         """Write the picture, and the job beside it as `NAME.job.json`; returns the picture's path."""
         file = Path(file)

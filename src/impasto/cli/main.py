@@ -21,6 +21,8 @@ COMMANDS = {
     "train-any": ("impasto.cli.train_any", "train_any", "Train a network for any style."),
     "export": ("impasto.cli.export", "export", "Write a network as ONNX."),
     "doctor": ("impasto.cli.doctor", "doctor", "Tell what this machine has, and measure how fast it is."),
+    "evaluate": ("impasto.cli.evaluate", "evaluate", "Judge results by networks that they were not optimised against."),
+    "compare": ("impasto.cli.compare", "compare", "Tell which of two settings is better, and how sure that is."),
     "weights": ("impasto.cli.weights", "weights", "Fetch, list, import and check network weights."),
 }
 INTERRUPTED = 130

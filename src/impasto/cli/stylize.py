@@ -154,7 +154,7 @@ def work_variations(job: StyleJob, count: int, target: Path, report: Path | None
 
     contact_sheet([result.picture for result in results]).save(target)
     if as_json:
-        parts = [facts(result, file) for result, file in zip(results, files, strict=False)]
+        parts = [{"output": str(file), **result.facts()} for result, file in zip(results, files, strict=False)]
         click.echo(json.dumps({"output": str(target), "variations": parts}))
     elif not quiet:
         click.echo(f"{target}: shows {', '.join(str(file) for file in files[: len(results)])}.")
@@ -232,23 +232,10 @@ class Interruption:
         return "interrupted" if self.requested else None
 
 
-def facts(result: Result, target: Path) -> dict[str, Any]:
-    """What `--json` says of a run."""
-    return {
-        "output": str(target),
-        "engine": result.engine,
-        "iterations": result.iterations,
-        "stopped_by": result.stopped_by,
-        "losses": result.losses,
-        "seconds": round(result.seconds, 3),
-        "peak_bytes": result.peak_bytes,
-    }
-
-
 def tell(result: Result, target: Path, report: Path | None, as_json: bool, quiet: bool) -> None:
     """The last words: one JSON line, or a sentence."""
     if as_json:
-        click.echo(json.dumps(facts(result, target)))
+        click.echo(json.dumps({"output": str(target), **result.facts()}))
     elif not quiet:
         click.echo(f"{target}: {result.summary}.")
         if report:
