@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-SCRIPTS = ["startup", "classic", "optimizers", "iteration", "any_style", "draft", "judges", "sizes"]
+SCRIPTS = ["startup", "classic", "optimizers", "iteration", "any_style", "draft", "judges", "sizes", "stain"]
 
 
 def machine() -> str:

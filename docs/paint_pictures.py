@@ -161,6 +161,25 @@ def options() -> Image.Image:
     return sheet([(name, painted("coffee", "night", **SMALL | fields)) for name, fields in changes.items()], 4, 300)
 
 
+def stains() -> Image.Image:
+    """Tissue of one laboratory in the colours of another, by each method; and what the check shows."""
+    from impasto.medical import StainNormalizer
+    from impasto.medical.check import check
+    from impasto.medical.stains import METHODS
+    from impasto.medical.synthetic import PURPLE, synthetic_tissue
+
+    source = synthetic_tissue(300, 300, seed=1).pixels
+    reference = synthetic_tissue(300, 300, stains=PURPLE, amounts=(0.6, 0.2), seed=2).pixels
+    results = {method: StainNormalizer(method).fit(reference).transform(source) for method in METHODS}
+    report = check(source, results["colour-transport"])
+    shown = {"tissue": source, "the reference": reference, **results}
+    shown |= {"haematoxylin before": report.haematoxylin[:, :300], "and after": report.haematoxylin[:, 300:]}
+    shown["difference, x2"] = np.minimum(report.difference.astype(int) * 2, 255).astype(np.uint8)
+    shown["eosin after"] = report.eosin[:, 300:]
+    order = ["tissue", "the reference", *METHODS, "haematoxylin before", "and after", "eosin after", "difference, x2"]
+    return sheet([(name, Image.fromarray(shown[name])) for name in order], 5, 240)
+
+
 def strength() -> Image.Image:
     """The fast engine's dial, on two pairs."""
     cells = []
@@ -175,6 +194,7 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "gallery": gallery,
     "losses": losses,
     "options": options,
+    "stains": stains,
     "strength": strength,
     "control": control,
 }

@@ -16,16 +16,22 @@ from impasto.nets.sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
 NAMES = ["README.md", "README.zh.md", "CONTRIBUTING.md"]
-NAMES += [f"docs/{name}.md" for name in ("losses", "networks", "control", "fast", "model_card", "evaluate")]
+NAMES += [f"docs/{name}.md" for name in ("losses", "networks", "control", "fast", "model_card", "evaluate", "medical")]
 PAGES = [ROOT / name for name in NAMES]
+
+
+def flags(found: click.Command) -> set[str]:
+    """The options of a command and of the commands below it."""
+    below = found.commands.values() if isinstance(found, click.Group) else ()
+    own = {flag for parameter in found.params for flag in parameter.opts}
+    return own.union(*map(flags, below))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_files_and_links_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    commands = [command(None), *map(command, COMMANDS)]
-    known = {flag for one in commands for parameter in one.params for flag in parameter.opts}
-    known |= {"--help", "--index-url", "--nproc-per-node"}
+    known = {"--help", "--index-url", "--nproc-per-node"}
+    known |= set().union(*(flags(command(name)) for name in (None, *COMMANDS)))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / link).exists(), link
@@ -64,3 +70,11 @@ def test_the_network_of_the_readme_is_built(page: Path, files: Path, monkeypatch
     code = code.replace('"block2_conv1": 2})', '"block2_conv1": 2}, num_iterations=2)')
     exec(compile(code, str(page), "exec"), {})  # noqa: S102 - our own documentation
     assert (files / "net.safetensors").stat().st_size > 1e6 / 2
+
+
+def test_every_stain_method_is_explained() -> None:
+    from impasto.medical.stains import METHODS
+
+    text = (ROOT / "docs" / "medical.md").read_text()
+    assert all(f"| `{name}`" in text for name in METHODS)
+    assert "no medical device" in text

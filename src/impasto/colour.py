@@ -39,14 +39,14 @@ _FLAT_AXIS: Final = 1e-6
 _ONE_COLOUR: Final = 1e-9
 
 
-def srgb_to_linear(rgb: Float[np.ndarray, "3 h w"]) -> Float[np.ndarray, "3 h w"]:
+def srgb_to_linear(rgb: Float[np.ndarray, "3 *n"]) -> Float[np.ndarray, "3 *n"]:
     """Linear light, 0..1, of sRGB values in 0..1 (IEC 61966-2-1)."""
     toe = rgb / 12.92
     power = np.power((np.maximum(rgb, 0.04045) + 0.055) / 1.055, 2.4)
     return np.where(rgb <= 0.04045, toe, power)
 
 
-def linear_to_srgb(linear: Float[np.ndarray, "3 h w"]) -> Float[np.ndarray, "3 h w"]:
+def linear_to_srgb(linear: Float[np.ndarray, "3 *n"]) -> Float[np.ndarray, "3 *n"]:
     """sRGB values, 0..1, of linear light in 0..1 (IEC 61966-2-1)."""
     toe = linear * 12.92
     power = 1.055 * np.power(np.maximum(linear, 0.0031308), 1 / 2.4) - 0.055

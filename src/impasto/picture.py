@@ -274,9 +274,17 @@ def check_output(
     or read-only folder, a folder or special file in the way, an output that is one of the inputs (also through
     links), and for alpha or a size that the format cannot hold.
     """
+    _check_format(Path(path), alpha, size_hw)
+    check_place(path, inputs)
+
+
+def check_place(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Find out whether a file of any format could be written to `path`, which is none of the inputs; writes nothing.
+
+    Raises PictureError as `check_output` does, for all but the format.
+    """
     path = Path(path)
     try:
-        _check_format(path, alpha, size_hw)
         _check_place(path)
         for used in map(Path, inputs):
             if path.resolve() == used.resolve() or (path.exists() and used.exists() and path.samefile(used)):

@@ -17,6 +17,7 @@ from impasto.errors import ImpastoError
 COMMANDS = {
     "layers": ("impasto.cli.layers", "layers", "Show what each layer sees, and which are chosen."),
     "texture": ("impasto.cli.texture", "texture", "Make a picture of a style's texture alone."),
+    "stain": ("impasto.cli.stain", "stain", "Stains and scanners: fit, apply and check appearances of tissue."),
     "train": ("impasto.cli.train", "train", "Train a small network of one style."),
     "train-any": ("impasto.cli.train_any", "train_any", "Train a network for any style."),
     "export": ("impasto.cli.export", "export", "Write a network as ONNX."),
