@@ -272,7 +272,7 @@ def check_output(
     path = Path(path)
     try:
         _check_format(path, alpha, size_hw)
-        _check_place(path)
+        check_place(path)
         for used in map(Path, inputs):
             if path.resolve() == used.resolve() or (path.exists() and used.exists() and path.samefile(used)):
                 raise PictureError(f"{path} is also the input {used}; choose another name for the output.")
@@ -300,7 +300,8 @@ def _check_format(path: Path, alpha: bool, size_hw: tuple[int, int] | None) -> N
         )
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
+    """Find out whether a file could be written at a path; PictureError with the way out else."""
     folder = path.resolve().parent
     if path.is_dir():
         raise PictureError(f"{path} is a folder; add a file name.")

@@ -15,6 +15,7 @@ import click
 from impasto.errors import ImpastoError
 
 COMMANDS = {
+    "harmonize": ("impasto.cli.harmonize", "harmonize", "Bring a scan's intensities to those of a reference."),
     "weights": ("impasto.cli.weights", "weights", "Fetch, list, import and check network weights."),
 }
 INTERRUPTED = 130

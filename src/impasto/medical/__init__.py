@@ -1,0 +1,27 @@
+"""Medicine and biology: values are mapped, nothing is painted. Names are loaded when they are first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from impasto.medical.augment import StainAugment as StainAugment
+    from impasto.medical.harmonize import Landmarks as Landmarks
+    from impasto.medical.harmonize import harmonize as harmonize
+    from impasto.medical.nuclei import compare_nuclei as compare_nuclei
+    from impasto.medical.scans import Scan as Scan
+    from impasto.medical.scans import read_scan as read_scan
+
+HOMES = {
+    "Landmarks": "harmonize", "Scan": "scans", "StainAugment": "augment", "compare_nuclei": "nuclei",
+    "harmonize": "harmonize", "read_scan": "scans",
+}  # fmt: skip
+
+__all__ = list(HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'impasto.medical' has no attribute {name!r}")
+    return getattr(import_module(f"impasto.medical.{HOMES[name]}"), name)
