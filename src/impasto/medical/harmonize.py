@@ -23,7 +23,7 @@ from impasto.job import explain
 from impasto.medical.scans import Part, Scan, by, replaced
 
 Method = Literal["nyul", "histogram"]
-Mask = Bool[np.ndarray, "*grid"]
+Mask = Bool[np.ndarray, "*whole"]
 
 PERCENTILES: dict[str, list[float]] = {
     "nyul": [1, *range(10, 100, 10), 99],
@@ -130,7 +130,7 @@ def channel_name(scan: Scan, channel: int) -> str:
     return f"{scan.name}, channel {channel + 1}," if scan.channels > 1 else scan.name
 
 
-def inside(part: Part, mask: Mask | None) -> Mask:
+def inside(part: Part, mask: Mask | None) -> Bool[np.ndarray, "*grid"]:
     """Which voxels of a part are to be mapped."""
     valid = part.valid()
     return valid if mask is None else valid & np.broadcast_to(mask[part.place], part.stored.shape)

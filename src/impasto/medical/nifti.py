@@ -24,7 +24,8 @@ def read_nifti(path: Path) -> Scan:
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        image = nibabel.load(path)
+        # Not mapped into memory: the file may be written over while its voxels are still needed.
+        image = nibabel.load(path, mmap=False)
         data = image.dataobj
         stored = np.asarray(data.get_unscaled())
     except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
@@ -39,7 +40,7 @@ def read_nifti(path: Path) -> Scan:
     place = (slice(None),) * len(space) + (None,) * (stored.ndim - len(space))
     part = Part(stored, float(data.slope), float(data.inter), *limits_of(stored.dtype), place)
     geometry = np.asarray(image.affine, np.float64).ravel()
-    offset = int(image.header["vox_offset"])
+    offset = int(data.offset)
     writer = partial(write_nifti, path, offset, stored.dtype)
     return Scan(str(path), "NIfTI", space, (part,), writer, geometry=geometry)
 
