@@ -88,7 +88,9 @@ def nifti(file: Path, volume: np.ndarray, dtype: str = "int16", *, slope: float 
 def stack(file: Path, planes: np.ndarray, axes: str | None = None, **options: Any) -> Path:
     """A TIFF stack: OME-TIFF for `.ome.tif` (axes told), else a bare one of pages that tell nothing."""
     if file.name.endswith(".ome.tif"):
-        tifffile.imwrite(file, planes, metadata={"axes": axes, "PhysicalSizeX": 0.2}, photometric="minisblack", **options)
+        tifffile.imwrite(
+            file, planes, metadata={"axes": axes, "PhysicalSizeX": 0.2}, photometric="minisblack", **options
+        )
     else:
         tifffile.imwrite(file, planes, metadata=None, photometric="minisblack", **options)
     return file

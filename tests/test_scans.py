@@ -11,12 +11,12 @@ import pydicom
 import pytest
 import tifffile
 from pydicom.data import get_testdata_file
-from scan_files import PATIENT, SPACING_MM, dicom_series, dicom_slice, nifti, stack
 
 from impasto.errors import UserError
 from impasto.medical.harmonize import Landmarks, harmonize
 from impasto.medical.phantoms import T1, head_phantom, nuclei_phantom
 from impasto.medical.scans import Scan, read_mask, read_scan
+from scan_files import PATIENT, SPACING_MM, dicom_series, dicom_slice, nifti, stack
 
 OTHER = (0.0, 1500.0, 260.0, 900.0, 1250.0, 420.0)
 
@@ -163,7 +163,9 @@ def test_an_imagej_stack_and_private_tags_stay(tmp_path: Path) -> None:
     to = Landmarks.fit([read_scan(stack(tmp_path / "to.ome.tif", planes * 2, "ZYX"))])
     stored = saved(read_scan(source), to, tmp_path / "out.tif")
     compressed = tmp_path / "compressed.tif"
-    tifffile.imwrite(compressed, planes[0], compression="zlib", metadata=None, extratags=[(65000, 2, None, "mine", True)])
+    tifffile.imwrite(
+        compressed, planes[0], compression="zlib", metadata=None, extratags=[(65000, 2, None, "mine", True)]
+    )
     saved(read_scan(compressed), to, tmp_path / "out2.tif")
     with tifffile.TiffFile(source) as old, tifffile.TiffFile(tmp_path / "out.tif") as new:
         assert new.imagej_metadata == old.imagej_metadata

@@ -55,6 +55,7 @@ def harmonize(
     try:
         from impasto.medical import scans
         from impasto.medical.harmonize import harmonize as harmonized
+        from impasto.picture import check_place
     except ImportError as error:
         raise JobError(f"Scans need {error.name}: pip install 'impasto[medical]'.") from None
 
@@ -62,6 +63,8 @@ def harmonize(
         raise JobError(f"--axes {options['axes']}: every file tells its own axes; leave it out.")
     source = scans.read_scan(scan, axes=axes_for(scan, options["axes"]))
     scans.check_target(source, output, [scan, *references])
+    if options["save_landmarks"]:
+        check_place(options["save_landmarks"])
     landmarks = landmarks_to(references, options)
     mask = options["mask"]
     if mask is not None and (mask != "all" or Path(mask).exists()):
