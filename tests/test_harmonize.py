@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydicom.data import get_testdata_file
@@ -37,6 +37,7 @@ def reference(tmp_path: Path) -> Scan:
 rising = arrays(np.float64, 11, elements=st.integers(-3000, 3000).map(float)).map(np.sort)
 
 
+@settings(deadline=None)
 @given(before=rising, after=rising, values=arrays(np.float64, 40, elements=st.floats(-1e4, 1e4)))
 def test_the_curve_never_falls_and_meets_the_landmarks(
     before: np.ndarray, after: np.ndarray, values: np.ndarray
@@ -51,6 +52,7 @@ def test_the_curve_never_falls_and_meets_the_landmarks(
     np.testing.assert_allclose(curve(before[alone]), after[alone], atol=scale)
 
 
+@settings(deadline=None)
 @given(values=arrays(np.float64, 40, elements=st.floats(-1e4, 1e4)))
 def test_equal_landmarks_change_nothing(values: np.ndarray) -> None:
     landmarks = np.linspace(50, 900, 11) ** 1.1

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from impasto.api import Session as Session
     from impasto.api import style_transfer as style_transfer
     from impasto.api import stylize as stylize
+    from impasto.augment import StyleAugment as StyleAugment
     from impasto.errors import ImpastoError as ImpastoError
     from impasto.errors import UserError as UserError
     from impasto.events import Step as Step
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 HOMES = {
     "Session": "api", "style_transfer": "api", "stylize": "api",
+    "StyleAugment": "augment",
     "ImpastoError": "errors", "UserError": "errors",
     "Step": "events", "StyleJob": "job", "Picture": "picture", "Result": "run",
     "network": "nets.catalogue", "Cnn": "nets.cnn", "build_cnn": "nets.cnn", "load_cnn": "nets.cnn",

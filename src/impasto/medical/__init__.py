@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from impasto.medical.augment import FittedStains as FittedStains
     from impasto.medical.augment import StainAugment as StainAugment
     from impasto.medical.harmonize import Landmarks as Landmarks
     from impasto.medical.harmonize import harmonize as harmonize
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from impasto.medical.scans import read_scan as read_scan
 
 HOMES = {
-    "Landmarks": "harmonize", "Scan": "scans", "StainAugment": "augment", "compare_nuclei": "nuclei",
-    "harmonize": "harmonize", "read_scan": "scans",
+    "FittedStains": "augment", "StainAugment": "augment", "Landmarks": "harmonize", "harmonize": "harmonize",
+    "Scan": "scans", "read_scan": "scans", "compare_nuclei": "nuclei",
 }  # fmt: skip
 
 __all__ = list(HOMES)  # noqa: PLE0605
