@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-SCRIPTS = ["startup", "classic", "optimizers"]
+SCRIPTS = ["startup", "classic", "optimizers", "scans"]
 
 
 def machine() -> str:

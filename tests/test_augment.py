@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -183,21 +184,27 @@ def test_options_that_make_no_sense(fields: dict[str, object], message: str) -> 
         StainAugment(**fields)  # type: ignore[arg-type]
 
 
+def test_without_albumentations_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "albumentations", None)
+    monkeypatch.delitem(sys.modules, "impasto.albumentation", raising=False)
+    with pytest.raises(UserError, match="pip install albumentations"):
+        StainAugment().albumentations()
+
+
 def test_stains_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "two.json"
-    file.write_text(json.dumps({"vectors": TWO.vectors.tolist(), "strength": TWO.strength.tolist(), "more": 1}))
-    generators = [torch.Generator().manual_seed(2) for _ in range(2)]
-    results = [
-        StainAugment(bank=[two], source=ONE)(tiles(), generator)
-        for two, generator in zip((file, TWO), generators, strict=True)
-    ]
-    assert torch.equal(*results)
+    fields = {"stains": TWO.vectors.tolist(), "most": TWO.strength.tolist(), "more": 1}
+    expected = StainAugment(bank=[TWO], source=ONE)(tiles(), torch.Generator().manual_seed(2))
+    for written in (fields, {"kind": "a profile", "statistics": fields}):
+        file.write_text(json.dumps(written))
+        assert torch.equal(StainAugment(bank=[file], source=ONE)(tiles(), torch.Generator().manual_seed(2)), expected)
     cases = {
         "no stains": "{}",
         "holds no stains": "not json",
-        "same cannot": '{"vectors": [[1,0,0],[1,0,0]], "strength": [1,1]}',
-        "above 0": '{"vectors": [[1,0,0],[0,1,0]], "strength": [1,0]}',
-        "give \\(2, 3\\)": '{"vectors": [[1,0,0]], "strength": [1,1]}',
+        r"it needs `stains` \(2, 3\)": "[1, 2]",
+        "same cannot": '{"stains": [[1,0,0],[1,0,0]], "most": [1,1]}',
+        "above 0": '{"stains": [[1,0,0],[0,1,0]], "most": [1,0]}',
+        r"give \(2, 3\)": '{"stains": [[1,0,0]], "most": [1,1]}',
     }
     for message, text in cases.items():
         file.write_text(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from support import impasto
 
 OTHER = (0.0, 1500.0, 260.0, 900.0, 1250.0, 420.0)
 SHAPE = (8, 48, 48)
+Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
@@ -234,7 +236,7 @@ def run(folder: Path, *arguments: str, output: str = "out.nii") -> np.ndarray:
     return np.asarray(read_scan(target).parts[0].stored)
 
 
-def test_every_option_changes_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_changes_the_result(tmp_path: Path, capsys: Capture) -> None:
     volume, labels = head_phantom(SHAPE, tissues=T1, seed=1)
     other, other_labels = head_phantom(SHAPE, tissues=OTHER, seed=2)
     nifti(tmp_path / "scan.nii", volume)
@@ -261,7 +263,7 @@ def test_every_option_changes_the_result(tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out == ""
 
 
-def test_json_axes_nuclei_and_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_axes_nuclei_and_force(tmp_path: Path, capsys: Capture) -> None:
     from impasto.cli.main import main
 
     planes = np.stack([nuclei_phantom((128, 128), count=12, seed=seed)[0] for seed in range(2)])
@@ -292,7 +294,7 @@ def test_json_axes_nuclei_and_force(tmp_path: Path, capsys: pytest.CaptureFixtur
 )  # fmt: skip
 def test_options_that_do_not_fit(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capsys: Capture,
 ) -> None:  # fmt: skip
     from impasto.cli.main import main
 
@@ -302,6 +304,23 @@ def test_options_that_do_not_fit(
     assert main(["harmonize", "scan.nii", "-o", "out.nii", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not Path("out.nii").exists()
+
+
+def test_without_the_extra_it_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    from impasto.cli.main import main
+
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    (tmp_path / "scan.nii").write_bytes(b"x")
+    command = [
+        "harmonize",
+        str(tmp_path / "scan.nii"),
+        "--to",
+        str(tmp_path / "scan.nii"),
+        "-o",
+        str(tmp_path / "o.nii"),
+    ]
+    assert main(command) == 2
+    assert "pip install 'impasto[medical]'" in capsys.readouterr().err
 
 
 def test_percentiles_hold_the_ends_of_an_atlas() -> None:

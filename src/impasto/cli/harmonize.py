@@ -11,8 +11,8 @@ import click
 from impasto.errors import JobError
 
 if TYPE_CHECKING:
+    from impasto.medical.fluorescence import NucleiCheck
     from impasto.medical.harmonize import Harmonized, Landmarks
-    from impasto.medical.nuclei import NucleiCheck
 
 PATH = click.Path(path_type=Path)
 
@@ -53,11 +53,17 @@ def harmonize(
     One nondecreasing curve a channel maps them; nothing is painted, and the header stays. No medical device.
     """
     try:
-        from impasto.medical import scans
-        from impasto.medical.harmonize import harmonize as harmonized
-        from impasto.picture import check_place
-    except ImportError as error:
+        work(scan, references, output, as_json, quiet, options)
+    except ModuleNotFoundError as error:
         raise JobError(f"Scans need {error.name}: pip install 'impasto[medical]'.") from None
+
+
+def work(
+    scan: Path, references: tuple[Path, ...], output: Path, as_json: bool, quiet: bool, options: dict[str, Any]
+) -> None:
+    from impasto.medical import scans
+    from impasto.medical.harmonize import harmonize as harmonized
+    from impasto.picture import check_place
 
     if options["axes"] and not any(map(scans.is_bare_stack, (scan, *references))):
         raise JobError(f"--axes {options['axes']}: every file tells its own axes; leave it out.")
@@ -105,7 +111,7 @@ def axes_for(file: Path, axes: str | None) -> str | None:
 
 
 def nuclei_check(result: Harmonized, channel: int | None) -> NucleiCheck | None:
-    from impasto.medical.nuclei import compare_nuclei
+    from impasto.medical.fluorescence import compare_nuclei
 
     if channel is None:
         return None

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from impasto.medical.augment import FittedStains as FittedStains
     from impasto.medical.augment import StainAugment as StainAugment
+    from impasto.medical.fluorescence import compare_nuclei as compare_nuclei
     from impasto.medical.harmonize import Landmarks as Landmarks
     from impasto.medical.harmonize import harmonize as harmonize
-    from impasto.medical.nuclei import compare_nuclei as compare_nuclei
     from impasto.medical.scans import Scan as Scan
     from impasto.medical.scans import read_scan as read_scan
 
 HOMES = {
     "FittedStains": "augment", "StainAugment": "augment", "Landmarks": "harmonize", "harmonize": "harmonize",
-    "Scan": "scans", "read_scan": "scans", "compare_nuclei": "nuclei",
+    "Scan": "scans", "read_scan": "scans", "compare_nuclei": "fluorescence",
 }  # fmt: skip
 
 __all__ = list(HOMES)  # noqa: PLE0605

@@ -44,16 +44,18 @@ class FittedStains:
 
     @classmethod
     def load(cls, file: str | Path) -> FittedStains:
-        """From JSON that holds `vectors` and `strength`."""
+        """From JSON that holds `stains` (the vectors) and `most` (their strength), by themselves or, as in a profile of
+        `impasto stain fit --method macenko`, under `statistics`."""
         try:
             fields = json.loads(Path(file).read_text(encoding="utf-8"))
-            return cls(np.array(fields["vectors"], float), np.array(fields["strength"], float))
+            fields = fields.get("statistics", fields)
+            return cls(np.array(fields["stains"], float), np.array(fields["most"], float))
         except FileNotFoundError:
             raise UserError(f"{file} does not exist; check the path.") from None
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, UserError):
                 raise UserError(f"{file}: {error}") from None
-            raise UserError(f"{file} holds no stains: it needs `vectors` (2, 3) and `strength` (2).") from None
+            raise UserError(f"{file} holds no stains: it needs `stains` (2, 3) and `most` (2).") from None
 
 
 class StainAugment(Augment):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from impasto.errors import UserError
-from impasto.medical.nuclei import compare_nuclei, find_nuclei, match
+from impasto.medical.fluorescence import compare_nuclei, find_nuclei, match
 from impasto.medical.phantoms import nuclei_phantom
 
 
