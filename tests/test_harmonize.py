@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from pydicom.data import get_testdata_file
 
 from impasto.errors import UserError
-from impasto.medical.harmonize import PERCENTILES, Landmarks, harmonize, intensity_map
+from impasto.medical.harmonization import PERCENTILES, Landmarks, harmonize, intensity_map
 from impasto.medical.phantoms import T1, TISSUES, head_phantom, nuclei_phantom
 from impasto.medical.scans import Scan, read_scan
 from scan_files import dicom_series, nifti, stack
@@ -310,18 +310,19 @@ def test_without_the_extra_it_says_which(tmp_path: Path, monkeypatch: pytest.Mon
     from impasto.cli.main import main
 
     monkeypatch.setitem(sys.modules, "nibabel", None)
-    (tmp_path / "scan.nii").write_bytes(b"x")
-    command = [
-        "harmonize",
-        str(tmp_path / "scan.nii"),
-        "--to",
-        str(tmp_path / "scan.nii"),
-        "-o",
-        str(tmp_path / "o.nii"),
-    ]
-    assert main(command) == 2
+    monkeypatch.chdir(tmp_path)
+    Path("scan.nii").write_bytes(b"x")
+    assert main(["harmonize", "scan.nii", "--to", "scan.nii", "-o", "out.nii"]) == 2
     assert "pip install 'impasto[medical]'" in capsys.readouterr().err
 
 
 def test_percentiles_hold_the_ends_of_an_atlas() -> None:
     assert all({1.0, 99.0} <= set(percentiles) for percentiles in PERCENTILES.values())
+
+
+def test_the_names_of_the_package_are_what_they_say() -> None:
+    import impasto.medical as medical
+
+    for name in medical.__all__:
+        assert getattr(medical, name).__name__ == name
+    assert not hasattr(medical, "nothing")

@@ -13,7 +13,7 @@ import tifffile
 from pydicom.data import get_testdata_file
 
 from impasto.errors import UserError
-from impasto.medical.harmonize import Landmarks, harmonize
+from impasto.medical.harmonization import Landmarks, harmonize
 from impasto.medical.phantoms import T1, head_phantom, nuclei_phantom
 from impasto.medical.scans import Scan, read_mask, read_scan
 from scan_files import PATIENT, SPACING_MM, dicom_series, dicom_slice, nifti, stack

@@ -12,7 +12,7 @@ from impasto.errors import JobError
 
 if TYPE_CHECKING:
     from impasto.medical.fluorescence import NucleiCheck
-    from impasto.medical.harmonize import Harmonized, Landmarks
+    from impasto.medical.harmonization import Harmonized, Landmarks
 
 PATH = click.Path(path_type=Path)
 
@@ -62,7 +62,7 @@ def work(
     scan: Path, references: tuple[Path, ...], output: Path, as_json: bool, quiet: bool, options: dict[str, Any]
 ) -> None:
     from impasto.medical import scans
-    from impasto.medical.harmonize import harmonize as harmonized
+    from impasto.medical.harmonization import harmonize as harmonized
     from impasto.picture import check_place
 
     if options["axes"] and not any(map(scans.is_bare_stack, (scan, *references))):
@@ -85,7 +85,7 @@ def work(
 
 def landmarks_to(references: tuple[Path, ...], options: dict[str, Any]) -> Landmarks:
     """The landmarks of the references, or those of a file."""
-    from impasto.medical.harmonize import Landmarks
+    from impasto.medical.harmonization import Landmarks
     from impasto.medical.scans import read_mask, read_scan
 
     masks, method = options["reference_masks"], options["method"]
