@@ -45,7 +45,7 @@ class Augment(nn.Module):
         self, image: Shaped[np.ndarray, "h w 3"], generator: torch.Generator | None = None
     ) -> Shaped[np.ndarray, "h w 3"]:
         """One image as an array, channels last, uint8 or float in 0..1."""
-        planes = torch.from_numpy(np.ascontiguousarray(image)).movedim(2, 0)
+        planes = torch.from_numpy(np.array(image)).movedim(2, 0)
         return np.ascontiguousarray(self(planes.contiguous(), generator).movedim(0, 2).numpy())
 
     def albumentations(self, p: float = 1.0) -> Any:
