@@ -97,8 +97,7 @@ def sample_scans(folder: Path) -> None:
         # Bright ends could not be held by the anatomical scan's 16 bits.
         tifffile.imwrite(folder / "to.tif", (0.8 * values + 50).astype(np.float32)[None])
         to = read_scan(folder / "to.tif")
-        landmarks = Landmarks.fit([to], [np.ones(to.shape, bool)])
-        done = harmonize(scan, landmarks, mask="all")
+        done = harmonize(scan, Landmarks.fit([to], "all"), mask="all")
         new = np.concatenate(
             [(out * part.slope + part.intercept).ravel() for out, part in zip(done.stored, scan.parts, strict=True)]
         )
@@ -121,9 +120,8 @@ def nuclei(folder: Path) -> None:
         other = np.rint(100 + gain * (picture / 255.0) ** gamma).astype(np.uint16)
         tifffile.imwrite(folder / "to.tif", other)
         to = read_scan(folder / "to.tif")
-        every = np.ones(picture.shape, bool)
         for method in ("nyul", "histogram"):
-            done = harmonize(scan, Landmarks.fit([to], [every], method=method), mask="all")
+            done = harmonize(scan, Landmarks.fit([to], "all", method=method), mask="all")
             check = compare_nuclei(picture, done.stored[0], labels)
             print(f"to gamma {gamma}, gain {gain}, {method}: {check}")
             stated("the same nuclei, ranks >= 0.999", not check.reasons and check.rank >= 0.999)

@@ -142,8 +142,7 @@ def harmonised(
             file = Path(folder) / f"{len(read)}.ome.tif"
             tifffile.imwrite(file, voxels.astype(np.float32), metadata={"axes": "ZYX"[-voxels.ndim :]})
             read.append(read_scan(file))
-    everything = [np.ones(read[1].shape, bool)] if mask else None
-    done = harmonize(read[0], Landmarks.fit(read[1:], everything, method="histogram"), mask=mask)
+    done = harmonize(read[0], Landmarks.fit(read[1:], "all" if mask else None), mask=mask)
     shown = []
     for voxels in (scan, done.channel(), reference):
         plane = voxels[len(voxels) // 2] if voxels.ndim == 3 else voxels

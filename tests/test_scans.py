@@ -13,7 +13,8 @@ import tifffile
 from pydicom.data import get_testdata_file
 
 from impasto.errors import UserError
-from impasto.medical.harmonization import Landmarks, harmonize
+from impasto.medical.harmonization import harmonize
+from impasto.medical.landmarks import Landmarks
 from impasto.medical.phantoms import T1, head_phantom, nuclei_phantom
 from impasto.medical.scans import Scan, read_mask, read_scan
 from scan_files import PATIENT, SPACING_MM, dicom_series, dicom_slice, nifti, stack
@@ -80,7 +81,7 @@ def test_a_dicom_series_keeps_its_header_and_becomes_a_derived_one(
 def test_every_transfer_syntax_gives_the_same_result(name: str, tmp_path: Path) -> None:
     scans = [read_scan(get_testdata_file(f"{file}.dcm")) for file in ("MR_small", name)]
     assert np.array_equal(scans[0].parts[0].stored, scans[1].parts[0].stored)
-    to = Landmarks.fit(scans[:1], [np.ones(scans[0].shape, bool)])
+    to = Landmarks.fit(scans[:1], "all")
     to = to.model_copy(update={"values": [[1.5 * value for value in to.values[0]]]})
     done = harmonize(scans[1], to, mask="all")
     done.save(tmp_path / "out.dcm")
@@ -234,9 +235,8 @@ def test_volumes_over_time_are_no_doubled_slices(tmp_path: Path, head: np.ndarra
     folder = dicom_series(tmp_path / "in", head, TemporalPositionIdentifier=1)
     series = pydicom.dcmread(folder / "IM001.dcm").SeriesInstanceUID
     for index, pixels in enumerate(head):
-        dicom_slice(
-            np.rint(pixels), folder / f"T{index}.dcm", index * SPACING_MM, series, TemporalPositionIdentifier=2
-        )  # fmt: skip
+        file, stored = folder / f"T{index}.dcm", np.rint((pixels + 10) / 2)
+        dicom_slice(stored, file, index * SPACING_MM, series, TemporalPositionIdentifier=2)
     scan = read_scan(folder)
     assert scan.shape == (6, 40, 40)
     assert len(scan.parts) == 12

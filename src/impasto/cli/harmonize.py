@@ -12,7 +12,8 @@ from impasto.errors import JobError
 
 if TYPE_CHECKING:
     from impasto.medical.fluorescence import NucleiCheck
-    from impasto.medical.harmonization import Harmonized, Landmarks
+    from impasto.medical.harmonization import Harmonized
+    from impasto.medical.landmarks import Landmarks
 
 PATH = click.Path(path_type=Path)
 
@@ -26,11 +27,12 @@ PATH = click.Path(path_type=Path)
 @click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Scan to write, in SCAN's own format.")
 @click.option(
     "--mask", metavar="FILE|all",
-    help="Where to map, the rest stays bit for bit; all maps the background too. Default: all but the background.",
+    help="Tissue of SCAN, the rest stays bit for bit; all: every voxel, of the references too. "
+    "Default: all but the background.",
 )  # fmt: skip
 @click.option(
     "--reference-mask", "reference_masks", type=PATH, multiple=True, metavar="FILE",
-    help="Tissue of the REFERENCE, once for each. Default: what is brighter than its mean.",
+    help="Tissue of the REFERENCE, once for each. Default: all but its background.",
 )  # fmt: skip
 @click.option(
     "--method", type=click.Choice(["nyul", "histogram"]),
@@ -71,10 +73,10 @@ def work(
     scans.check_target(source, output, [scan, *references])
     if options["save_landmarks"]:
         check_place(options["save_landmarks"])
-    landmarks = landmarks_to(references, options)
     mask = options["mask"]
     if mask is not None and (mask != "all" or Path(mask).exists()):
         mask = scans.read_mask(mask, source)
+    landmarks = landmarks_to(references, isinstance(mask, str), options)
     result = harmonized(source, landmarks, mask=mask, force=options["force"])
     check = nuclei_check(result, options["nuclei"])
     result.save(output)
@@ -83,9 +85,9 @@ def work(
     tell(result, output, check, as_json, quiet)
 
 
-def landmarks_to(references: tuple[Path, ...], options: dict[str, Any]) -> Landmarks:
-    """The landmarks of the references, or those of a file."""
-    from impasto.medical.harmonization import Landmarks
+def landmarks_to(references: tuple[Path, ...], whole: bool, options: dict[str, Any]) -> Landmarks:
+    """The landmarks of the references (of all their voxels if `whole`), or those of a file."""
+    from impasto.medical.landmarks import Landmarks
     from impasto.medical.scans import read_mask, read_scan
 
     masks, method = options["reference_masks"], options["method"]
@@ -98,7 +100,11 @@ def landmarks_to(references: tuple[Path, ...], options: dict[str, Any]) -> Landm
         return landmarks
     if masks and len(masks) != len(references):
         raise JobError(f"{len(masks)} --reference-mask for {len(references)} --to: give one for each.")
+    if masks and whole:
+        raise JobError("--mask all takes every voxel of the references too: leave out --reference-mask.")
     read = [read_scan(file, axes=axes_for(file, options["axes"])) for file in references]
+    if whole:
+        return Landmarks.fit(read, "all", method=method or "nyul")
     chosen = [read_mask(file, scan) for file, scan in zip(masks, read, strict=True)] if masks else None
     return Landmarks.fit(read, chosen, method=method or "nyul")
 

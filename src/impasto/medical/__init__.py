@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from impasto.medical.augment import FittedStains as FittedStains
     from impasto.medical.augment import StainAugment as StainAugment
     from impasto.medical.fluorescence import compare_nuclei as compare_nuclei
-    from impasto.medical.harmonization import Landmarks as Landmarks
     from impasto.medical.harmonization import harmonize as harmonize
+    from impasto.medical.landmarks import Landmarks as Landmarks
     from impasto.medical.scans import Scan as Scan
     from impasto.medical.scans import read_scan as read_scan
 
 HOMES = {
-    "FittedStains": "augment", "StainAugment": "augment", "Landmarks": "harmonization", "harmonize": "harmonization",
+    "FittedStains": "augment", "StainAugment": "augment", "Landmarks": "landmarks", "harmonize": "harmonization",
     "Scan": "scans", "read_scan": "scans", "compare_nuclei": "fluorescence",
 }  # fmt: skip
 
