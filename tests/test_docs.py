@@ -7,20 +7,37 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 
 from impasto import losses
 from impasto.cli.main import COMMANDS, command
 from impasto.nets.sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / name for name in ("README.md", "README.zh.md", "docs/losses.md", "docs/networks.md", "CONTRIBUTING.md")]
+PAGES = [
+    ROOT / name
+    for name in (
+        "README.md",
+        "README.zh.md",
+        "docs/losses.md",
+        "docs/networks.md",
+        "docs/scans.md",
+        "CONTRIBUTING.md",
+    )
+]
+
+
+def flags(found: click.Command) -> set[str]:
+    """The options of a command and of the commands below it."""
+    below = found.commands.values() if isinstance(found, click.Group) else ()
+    own = {flag for parameter in found.params for flag in parameter.opts}
+    return own.union(*map(flags, below))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_files_and_links_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    known = {flag for parameter in command(None).params for flag in parameter.opts}
-    known |= {"--help", "--index-url"}
+    known = {"--help", "--index-url"} | set().union(*(flags(command(name)) for name in (None, *COMMANDS)))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / link).exists(), link
@@ -54,3 +71,21 @@ def test_the_network_of_the_readme_is_built(page: Path, files: Path, monkeypatch
     code = code.replace('"block2_conv1": 2})', '"block2_conv1": 2}, num_iterations=2)')
     exec(compile(code, str(page), "exec"), {})  # noqa: S102 - our own documentation
     assert (files / "net.safetensors").stat().st_size > 1e6 / 2
+
+
+def test_every_option_of_harmonize_is_explained_and_its_python_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from impasto.medical.phantoms import head_phantom, nuclei_phantom
+    from scan_files import nifti
+
+    text = (ROOT / "docs" / "scans.md").read_text()
+    assert all(flag in text for flag in flags(command("harmonize")) if flag.startswith("--"))
+    assert "no medical device" in text
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("a", "b", "scan")):
+        nifti(tmp_path / f"{name}.nii.gz", head_phantom((6, 40, 40), seed=seed)[0])
+    tiles = torch.from_numpy(nuclei_phantom()[0].astype("uint8"))[None].expand(3, -1, -1).contiguous()
+    for block in re.findall(r"```python\n(.*?)```", text, re.S):
+        exec(compile(block, "scans.md", "exec"), {"tiles": tiles})  # noqa: S102 - our own documentation
+    assert (tmp_path / "out.nii.gz").stat().st_size > 1000
