@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import skimage
+import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 import impasto
@@ -190,6 +191,54 @@ def strength() -> Image.Image:
     return sheet(cells, 5, 260)
 
 
+def scans() -> Image.Image:
+    """Scans brought to a reference, and one stain as other laboratories might have it."""
+    from impasto.medical.phantoms import head_phantom, nuclei_phantom
+
+    brighter = (0, 950, 220, 640, 820, 360)
+    head, reference = head_phantom((24, 192, 192)), head_phantom((24, 192, 192), tissues=brighter, seed=1)
+    nuclei, bright = nuclei_phantom(count=40, seed=7, offset=300, gain=500, gamma=0.7), nuclei_phantom(count=40)
+    cells = harmonised("MR, one scanner", "another scanner", head[0], reference[0], None)
+    cells += harmonised("fluorescence, one microscope", "another microscope", nuclei[0], bright[0], "all")
+    return sheet(cells + drawn_stains(), 3, 400)
+
+
+def harmonised(
+    name: str, other: str, scan: np.ndarray, reference: np.ndarray, mask: str | None
+) -> list[tuple[str, Image.Image]]:
+    """A scan, what becomes of it, and the reference, all shown with the reference's range."""
+    import tifffile
+
+    from impasto.medical import Landmarks, harmonize, read_scan
+
+    with TemporaryDirectory() as folder:
+        read = []
+        for voxels in (scan, reference):
+            file = Path(folder) / f"{len(read)}.ome.tif"
+            tifffile.imwrite(file, voxels.astype(np.float32), metadata={"axes": "ZYX"[-voxels.ndim :]})
+            read.append(read_scan(file))
+    done = harmonize(read[0], Landmarks.fit(read[1:], "all" if mask else None), mask=mask)
+    shown = []
+    for voxels in (scan, done.channel(), reference):
+        plane = voxels[len(voxels) // 2] if voxels.ndim == 3 else voxels
+        low, high = np.percentile(reference, [0.1, 99.9])
+        shown.append(
+            Image.fromarray((np.clip((plane - low) / (high - low), 0, 1) * 255).astype(np.uint8)).convert("RGB")
+        )
+    return list(zip((name, "harmonised", other), shown, strict=True))
+
+
+def drawn_stains() -> list[tuple[str, Image.Image]]:
+    """A stained tissue (haematoxylin and DAB) and two draws of the augmentation."""
+    from impasto.medical import StainAugment
+
+    tissue = np.asarray(photo("ihc", 400))
+    augment = StainAugment(scale=0.4, shift=0.02)
+    draws = [augment.change_array(tissue, torch.Generator().manual_seed(seed)) for seed in (1, 4)]
+    names = ("tissue", "StainAugment, one draw", "another")
+    return [(name, Image.fromarray(array)) for name, array in zip(names, (tissue, *draws), strict=True)]
+
+
 PICTURES: dict[str, Callable[[], Image.Image]] = {
     "gallery": gallery,
     "losses": losses,
@@ -197,6 +246,7 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "stains": stains,
     "strength": strength,
     "control": control,
+    "scans": scans,
 }
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from impasto.api import stylize as stylize
     from impasto.api import texture as texture
     from impasto.api import variations as variations
+    from impasto.augment import StyleAugment as StyleAugment
     from impasto.errors import ImpastoError as ImpastoError
     from impasto.errors import UserError as UserError
     from impasto.evaluation.compare import compare as compare
@@ -42,6 +43,7 @@ HOMES = {
     "compare": "evaluation.compare", "evaluate": "evaluation.evaluate",
     "Session": "api", "style_transfer": "api", "stylize": "api",
     "texture": "api", "variations": "api",
+    "StyleAugment": "augment",
     "ImpastoError": "errors", "UserError": "errors",
     "Step": "events", "StyleJob": "job", "Picture": "picture", "Result": "run",
     "network": "nets.catalogue", "Cnn": "nets.cnn", "build_cnn": "nets.cnn", "load_cnn": "nets.cnn",

@@ -314,6 +314,7 @@ def _check_format(path: Path, alpha: bool, size_hw: tuple[int, int] | None) -> N
 
 
 def _check_place(path: Path) -> None:
+    """Find out whether a file could be written at a path; PictureError with the way out else."""
     folder = path.resolve().parent
     if path.is_dir():
         raise PictureError(f"{path} is a folder; add a file name.")

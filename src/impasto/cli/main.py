@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": ("impasto.cli.doctor", "doctor", "Tell what this machine has, and measure how fast it is."),
     "evaluate": ("impasto.cli.evaluate", "evaluate", "Judge results by networks that they were not optimised against."),
     "compare": ("impasto.cli.compare", "compare", "Tell which of two settings is better, and how sure that is."),
+    "harmonize": ("impasto.cli.harmonize", "harmonize", "Bring a scan's intensities to those of a reference."),
     "weights": ("impasto.cli.weights", "weights", "Fetch, list, import and check network weights."),
 }
 INTERRUPTED = 130
