@@ -22,6 +22,8 @@ from impasto.errors import JobError
 CLASSIC_CONTENT = {"block4_conv2": 1.0}
 CLASSIC_STYLE = {f"block{block}_conv1": 1.0 for block in range(1, 6)}
 ITERATIONS = {"draft": 60, "good": 200, "best": 600}
+# Where a time budget alone says when to stop: more than any budget is long.
+UNTIL_TIME_IS_UP = 100_000
 SMALLEST_SIDE_PX = 16
 # Fields that the fast engine makes use of; any other is refused with it unless it is at its default.
 FAST_FIELDS = {
@@ -232,7 +234,8 @@ class StyleJob(BaseModel):
     )
     time_budget: Annotated[float, BeforeValidator(parse_seconds), Field(gt=0, allow_inf_nan=False)] | None = Field(
         None,
-        description="Stop after this time, counted from pictures and network loaded.",
+        description="Work for this time, counted from pictures and network loaded; --iterations can end it sooner. "
+        "Coarse scales get their share of it.",
         json_schema_extra={"unit": "10s|2m|1h"},
     )
     memory_budget: Annotated[int, BeforeValidator(parse_bytes), Field(gt=0)] | None = Field(
@@ -299,6 +302,8 @@ class StyleJob(BaseModel):
 
     @property
     def total_iterations(self) -> int:
+        if self.iterations is None and self.time_budget is not None:
+            return UNTIL_TIME_IS_UP
         return self.iterations or ITERATIONS[self.quality]
 
     @property

@@ -202,6 +202,7 @@ def prepare_optimize(job: StyleJob, sources: Sources, network: Network, loaded: 
     task = Task(
         sources.photo_at, sources.styles_at, starting_picture(job, sources, loaded), sources.spare_photo_at,
         job.init in ("content", "draft"), aim, job.learning_rate, stages, kept, controls_of(job, sources, network),
+        job.time_budget,
     )  # fmt: skip
     return Prepared(job, sources, Optimize(task, ready), plan)
 
