@@ -46,6 +46,10 @@ def add(first: Stats, second: Stats) -> Stats:
     return {name: first[name] + second[name] for name in first}
 
 
+# Which value is matched with which changes from one to the next within a finite step: their slope is one of pieces.
+KINKED = {"histogram", "sliced", "nearest", "remd"}
+
+
 @pytest.mark.parametrize(("kind", "name"), ROWS)
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10_000))
@@ -60,7 +64,8 @@ def test_gradient_against_finite_differences(kind: str, name: str, seed: int) ->
         step = 2e-2
         difference = (distance(loss, x + step * way, target) - distance(loss, x - step * way, target)) / (2 * step)
         expected = (gradient * way).sum()
-        assert float(difference) == pytest.approx(float(expected), rel=0.05, abs=0.02 * float(gradient.norm()))
+        kinks = 0.2 if name in KINKED else 0.02
+        assert float(difference) == pytest.approx(float(expected), rel=0.05, abs=kinks * float(gradient.norm()))
 
 
 @pytest.mark.parametrize(("kind", "name"), ROWS)

@@ -225,7 +225,9 @@ class TileRun:
         def gradient_at(layer: str, features: Tensor) -> Tensor:
             chosen = [i for i, term in enumerate(self.terms) if term.layer == layer]
             outputs = [(self.stats[i][name], slope) for i in chosen for name, slope in slopes[i].items()]
-            (gradient,) = torch.autograd.grad([v for v, _ in outputs], self.leaves.pop(layer), [s for _, s in outputs])
+            # What a tile without owned features adds does not depend on them.
+            moving = [(value, slope) for value, slope in outputs if value.requires_grad]
+            (gradient,) = torch.autograd.grad([v for v, _ in moving], self.leaves.pop(layer), [s for _, s in moving])
             return gradient[None]
 
         return self.surface.back(self.run.backward(gradient_at), self.picture, self.tile.window)
