@@ -10,7 +10,7 @@ demo: $(VENV)/examples
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/dev
-	$(BIN)/impasto weights fetch vgg16
+	$(BIN)/impasto weights fetch vgg16 efficientnet-lite0 resnet50-thin
 	$(BIN)/python -m pytest
 
 check: $(VENV)/dev

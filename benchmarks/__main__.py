@@ -8,7 +8,9 @@ import sys
 
 import torch
 
-SCRIPTS = ["startup", "classic", "optimizers", "any_style", "draft", "stain"]
+SCRIPTS = [
+    "startup", "classic", "optimizers", "iteration", "tiles", "any_style", "draft", "judges", "sizes", "stain", "scans",
+]  # fmt: skip
 
 
 def machine() -> str:

@@ -9,19 +9,23 @@ import argparse
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import skimage
-from PIL import Image, ImageDraw, ImageFont
+import torch
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 import impasto
+from impasto.losses import LOSSES
 
 HERE = Path(__file__).parent
 PHOTOS = Path(skimage.__file__).parent / "data"
 STYLES = HERE.parent / "examples" / "styles"
 CAPTION_PX = 26
 SMALL: dict[str, Any] = {"size": 320, "iterations": 80}
+SMALLER: dict[str, Any] = {"size": 256, "iterations": 60}
 
 
 @cache
@@ -29,10 +33,10 @@ def session() -> impasto.Session:
     return impasto.Session()
 
 
-def painted(photo: str, style: str, **fields: Any) -> Image.Image:
-    """One result."""
+def painted(photo: str, style: str | None, **fields: Any) -> Image.Image:
+    """One result; without a style, those of its masks."""
     file = next(PHOTOS.glob(f"{photo}.*"))
-    return to_image(session().stylize(file, STYLES / f"{style}.jpg", **fields).picture)
+    return to_image(session().stylize(file, [STYLES / f"{style}.jpg"] if style else [], **fields).picture)
 
 
 def to_image(picture: impasto.Picture) -> Image.Image:
@@ -86,13 +90,57 @@ def cut(image: Image.Image, height: int) -> Image.Image:
 
 def losses() -> Image.Image:
     """Every content loss and every style loss on the same pair."""
-    cells = [("the photo", photo("chelsea", 320)), ("the style", style("night", 320))]
-    for loss in ("gram", "mean_std", "ssim", "mse"):
-        cells.append((f"--style-loss {loss}", painted("chelsea", "night", **SMALL, style_loss=loss)))
-    for loss in ("mse", "ssim"):
-        run = {"content_loss": loss, "content_weight": 40, **SMALL}
+    cells = [("the photo", photo("chelsea", 256)), ("the style", style("night", 256))]
+    for loss in LOSSES["style"]:
+        cells.append((f"--style-loss {loss}", painted("chelsea", "night", **SMALLER, style_loss=loss)))
+    for loss in LOSSES["content"]:
+        run = {"content_loss": loss, "content_weight": 40, **SMALLER}
         cells.append((f"--content-loss {loss}, weight 40", painted("chelsea", "night", **run)))
-    return sheet(cells, 4, 300)
+    return sheet(cells, 4, 256)
+
+
+def control() -> Image.Image:
+    """Masks, protection, seamless textures and variations."""
+    with TemporaryDirectory() as folder:
+        size = photo("astronaut", 256).size
+        face, left = Path(folder) / "face.png", Path(folder) / "left.png"
+        spot = Image.new("L", size)
+        ImageDraw.Draw(spot).ellipse([80, 5, 165, 120], "white")
+        spot.filter(ImageFilter.GaussianBlur(8)).save(face)
+        Image.linear_gradient("L").rotate(-90).resize(size).point(lambda x: max(0, min(255, 4 * x - 384))).save(left)
+        both: dict[str, Any] = {"mask": [f"{left}={STYLES / 'night.jpg'}"], "mask_rest": str(STYLES / "mosaic.jpg")}
+        one: dict[str, Any] = {"mask": [f"{left}={STYLES / 'night.jpg'}"]}
+        cells = [
+            ("left.png", at_width(Image.open(left), 256)),
+            ("--mask left.png=night --mask-rest mosaic", painted("astronaut", None, **SMALLER, **both)),
+            ("--mask left.png=night", painted("astronaut", None, **SMALLER, **one)),
+            ("face.png", at_width(Image.open(face), 256)),
+            ("without", painted("astronaut", "night", **SMALLER)),
+            ("--protect face.png", painted("astronaut", "night", **SMALLER, protect=str(face))),
+            ("the style", style("glass", 256)),
+            ("impasto texture", tiles(texture("glass"))),
+            ("impasto texture --seamless", tiles(texture("glass", seamless=True))),
+        ]
+        for seed in range(3):
+            run = {**SMALLER, "start_noise": 0.5, "seed": seed}
+            cells.append((f"--variations 3, the {ORDINALS[seed]}", painted("astronaut", "woodcut", **run)))
+    return sheet(cells, 3, 256)
+
+
+ORDINALS = ("first", "second", "third")
+
+
+def texture(style: str, **fields: Any) -> Image.Image:
+    return to_image(impasto.texture(STYLES / f"{style}.jpg", size=128, iterations=100, **fields).picture)
+
+
+def tiles(image: Image.Image) -> Image.Image:
+    """A picture laid out twice each way."""
+    out = Image.new("RGB", (2 * image.width, 2 * image.height))
+    for x in (0, image.width):
+        for y in (0, image.height):
+            out.paste(image, (x, y))
+    return out
 
 
 def options() -> Image.Image:
@@ -143,12 +191,62 @@ def strength() -> Image.Image:
     return sheet(cells, 5, 260)
 
 
+def scans() -> Image.Image:
+    """Scans brought to a reference, and one stain as other laboratories might have it."""
+    from impasto.medical.phantoms import head_phantom, nuclei_phantom
+
+    brighter = (0, 950, 220, 640, 820, 360)
+    head, reference = head_phantom((24, 192, 192)), head_phantom((24, 192, 192), tissues=brighter, seed=1)
+    nuclei, bright = nuclei_phantom(count=40, seed=7, offset=300, gain=500, gamma=0.7), nuclei_phantom(count=40)
+    cells = harmonised("MR, one scanner", "another scanner", head[0], reference[0], None)
+    cells += harmonised("fluorescence, one microscope", "another microscope", nuclei[0], bright[0], "all")
+    return sheet(cells + drawn_stains(), 3, 400)
+
+
+def harmonised(
+    name: str, other: str, scan: np.ndarray, reference: np.ndarray, mask: str | None
+) -> list[tuple[str, Image.Image]]:
+    """A scan, what becomes of it, and the reference, all shown with the reference's range."""
+    import tifffile
+
+    from impasto.medical import Landmarks, harmonize, read_scan
+
+    with TemporaryDirectory() as folder:
+        read = []
+        for voxels in (scan, reference):
+            file = Path(folder) / f"{len(read)}.ome.tif"
+            tifffile.imwrite(file, voxels.astype(np.float32), metadata={"axes": "ZYX"[-voxels.ndim :]})
+            read.append(read_scan(file))
+    done = harmonize(read[0], Landmarks.fit(read[1:], "all" if mask else None), mask=mask)
+    shown = []
+    for voxels in (scan, done.channel(), reference):
+        plane = voxels[len(voxels) // 2] if voxels.ndim == 3 else voxels
+        low, high = np.percentile(reference, [0.1, 99.9])
+        shown.append(
+            Image.fromarray((np.clip((plane - low) / (high - low), 0, 1) * 255).astype(np.uint8)).convert("RGB")
+        )
+    return list(zip((name, "harmonised", other), shown, strict=True))
+
+
+def drawn_stains() -> list[tuple[str, Image.Image]]:
+    """A stained tissue (haematoxylin and DAB) and two draws of the augmentation."""
+    from impasto.medical import StainAugment
+
+    tissue = np.asarray(photo("ihc", 400))
+    augment = StainAugment(scale=0.4, shift=0.02)
+    draws = [augment.change_array(tissue, torch.Generator().manual_seed(seed)) for seed in (1, 4)]
+    names = ("tissue", "StainAugment, one draw", "another")
+    return [(name, Image.fromarray(array)) for name, array in zip(names, (tissue, *draws), strict=True)]
+
+
 PICTURES: dict[str, Callable[[], Image.Image]] = {
     "gallery": gallery,
     "losses": losses,
     "options": options,
     "stains": stains,
     "strength": strength,
+    "control": control,
+    "scans": scans,
 }
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from jaxtyping import install_import_hook
 # Types and shapes in signatures are checked while testing, and only then.
 install_import_hook("impasto", "typechecked.checked")
 
+from impasto.evaluation.deep import NEEDED
 from impasto.nets import weights
 from impasto.nets.catalogue import network
 from impasto.nets.cnn import Cnn, build_cnn
@@ -31,6 +32,13 @@ def vgg16() -> Cnn:
     """The real network; `make test` has fetched its weights, and a second fetch is no work."""
     weights.fetch("vgg16")
     return network("vgg16")
+
+
+@pytest.fixture(scope="session")
+def judging_networks() -> None:
+    """The networks that judge, in the user's cache."""
+    for name in NEEDED:
+        weights.fetch(name)
 
 
 @pytest.fixture

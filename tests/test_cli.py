@@ -195,6 +195,11 @@ BAD = [
     (["photo.png", "style.png", "--backbone", "photo.safetensors"], "no network file photo.safetensors"),
     (["photo.png", "style.png", "--init", "absent.png"], "absent.png"),
     (["photo.png", "style.png", "--keep-colour", "--match-colour"], "contradict"),
+    (["photo.png", "style.png", "--mask", "photo.png"], "must name a style, as in FILE=STYLE"),
+    (["photo.png", "--mask", "photo.png=absent.png"], "absent.png"),
+    (["photo.png", "style.png", "--mask", "out.png=style.png", "-o", "style.png"], "style.png"),
+    (["photo.png", "style.png", "--mask-rest", "style.png"], "add --mask FILE=STYLE"),
+    (["photo.png", "style.png", "--init", "random", "--start-noise", "0.5"], "leave out --start-noise"),
     (["photo.png", "style.png", "--max-pixels", "100"], "--max-pixels"),
     (["photo.png", "style.png", "--engine", "fats"], "--engine must be"),
     (["photo.png", "style.png", "--bogus"], "No such option"),
@@ -231,7 +236,7 @@ def test_mistakes_get_one_sentence_and_write_nothing(
 
 def test_weights_out_of_reach_fail_with_the_way_out(files: Path) -> None:
     environment = {**os.environ, "IMPASTO_CACHE": str(files / "empty")}
-    done = impasto("photo.png", "style.png", "-o", "out.png", cwd=files, env=environment)
+    done = impasto("photo.png", "style.png", "-o", "out.png", "--engine", "optimize", cwd=files, env=environment)
     assert done.returncode == 1
     assert "impasto weights fetch vgg16" in done.stderr
     assert "Traceback" not in done.stderr

@@ -7,14 +7,19 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 
 from impasto import losses
 from impasto.cli.main import COMMANDS, command
+from impasto.evaluation.deep import NETWORKS
+from impasto.evaluation.judges import JUDGES, RUN_FIGURES
 from impasto.nets.sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")]
-PAGES += [ROOT / "docs" / name for name in ("losses.md", "networks.md", "fast.md", "model_card.md", "medical.md")]
+NAMES = ["README.md", "README.zh.md", "CONTRIBUTING.md"]
+NAMES += [f"docs/{name}.md" for name in ("losses", "networks", "control", "fast", "model_card", "evaluate", "medical")]
+NAMES += ["docs/scans.md"]
+PAGES = [ROOT / name for name in NAMES]
 
 
 def flags(found: click.Command) -> set[str]:
@@ -53,6 +58,11 @@ def test_every_loss_is_explained() -> None:
         assert all(f"`{name}`" in section for name in losses.LOSSES[kind])
 
 
+def test_every_judge_is_explained() -> None:
+    text = (ROOT / "docs" / "evaluate.md").read_text()
+    assert all(f"`{name}`" in text for name in (*JUDGES, *RUN_FIGURES, *NETWORKS))
+
+
 @pytest.mark.parametrize("page", PAGES[:2], ids=lambda page: page.name)
 def test_the_network_of_the_readme_is_built(page: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(files)
@@ -70,3 +80,22 @@ def test_every_stain_method_is_explained() -> None:
     text = (ROOT / "docs" / "medical.md").read_text()
     assert all(f"| `{name}`" in text for name in METHODS)
     assert "no medical device" in text
+
+
+def test_every_option_of_harmonize_is_explained_and_its_python_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from impasto.medical.phantoms import head_phantom, nuclei_phantom
+    from scan_files import nifti
+
+    text = (ROOT / "docs" / "scans.md").read_text()
+    long = {flag for flag in flags(command("harmonize")) if flag.startswith("--")} - {"--output"}
+    assert all(flag in text for flag in long)
+    assert "no medical device" in text
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("a", "b", "scan")):
+        nifti(tmp_path / f"{name}.nii.gz", head_phantom((6, 40, 40), seed=seed)[0])
+    tiles = torch.from_numpy(nuclei_phantom()[0].astype("uint8"))[None].expand(3, -1, -1).contiguous()
+    for block in re.findall(r"```python\n(.*?)```", text, re.S):
+        exec(compile(block, "scans.md", "exec"), {"tiles": tiles})  # noqa: S102 - our own documentation
+    assert (tmp_path / "out.nii.gz").stat().st_size > 1000

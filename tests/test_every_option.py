@@ -49,6 +49,11 @@ PICTURE_CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "style_weight": (1.0, {}),
     "tv_weight": (100.0, {}),
     "style_scale": (0.5, {}),
+    "mask": (["left.png=style2.png"], {}),
+    "mask_rest": ("style2.png", {"mask": ["left.png=style.png"], "styles": ()}),
+    "protect": ("left.png", {}),
+    "seamless": (True, {}),
+    "start_noise": (0.5, {}),
     "match_colour": (True, {}),
     "keep_colour": (True, {}),
     "precision": ("bf16", {}),
@@ -80,16 +85,19 @@ OTHER_CHANGES = {"engine", "device", "threads", "max_pixels", "memory_budget"}
 
 def test_every_field_has_its_case() -> None:
     assert set(PICTURE_CHANGES) | set(FAST_CHANGES) | OTHER_CHANGES == set(StyleJob.model_fields)
-    assert set(FAST_CHANGES) | OTHER_CHANGES == FAST_FIELDS
+    assert set(FAST_CHANGES) | OTHER_CHANGES == FAST_FIELDS | {"memory_budget"}
 
 
 @pytest.fixture
 def folder(files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The small files, and a second photo, a larger one and a second network beside them; also the current folder."""
+    """The small files, and a second photo, a larger one, a mask and a second network; the current folder."""
     from impasto.nets.cnn import build_cnn, load_cnn
 
     for name, (height, width), seed in (("photo2", (48, 64), 8), ("large", (160, 200), 9)):
         Picture(shapes_picture(height, width, seed).transpose(2, 0, 1)).save(files / f"{name}.png")
+    left = np.zeros((3, 48, 64), np.float32)
+    left[:, :, :30] = 1
+    Picture(left).save(files / "left.png")
     table = load_cnn(files / "net.safetensors").table
     build_cnn(table, input_shape=(3, 64, 64), seed=77).save(files / "net2.safetensors")
     monkeypatch.chdir(files)
@@ -107,7 +115,8 @@ def by_command_line(fields: dict[str, Any]) -> Picture:
     arguments = [fields.pop("photo"), *fields.pop("styles"), "-o", "out.png", "--quiet"]
     for name, value in fields.items():
         flag = f"--{name.replace('_', '-')}"
-        arguments += [flag] if value is True else [flag, str(value)] if value is not None else []
+        values = value if isinstance(value, list) else [value] if value is not None else []
+        arguments += [flag] if value is True else [part for one in values for part in (flag, str(one))]
     assert main(arguments) == 0
     return read_picture("out.png")
 

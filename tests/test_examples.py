@@ -14,15 +14,15 @@ from PIL import Image
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-def load_paint_styles():
-    """The program, which is no part of the package."""
-    spec = importlib.util.spec_from_file_location("paint_styles", EXAMPLES / "paint_styles.py")
+def load(name: str):
+    """A program, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-paint_styles = load_paint_styles()
+paint_styles = load("paint_styles")
 
 
 @cache
@@ -61,3 +61,16 @@ def test_styles_differ(one, other):
     palette = np.abs(colours - other_colours).sum() / 2
     assert palette > 0.3, "share of the picture whose colours differ"
     assert palette + np.abs(texture - other_texture).mean() > 0.45
+
+
+def test_the_stain_example_makes_its_table(monkeypatch, capsys):
+    example = load("stain_augmentation")
+    for name, value in {"SIDE_PX": 32, "TRAIN": 64, "TEST": 32, "EPOCHS": 1}.items():
+        monkeypatch.setattr(example, name, value)
+    monkeypatch.setattr("sys.argv", ["stain_augmentation.py", "--seeds", "2"])
+    example.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    assert all(line.count("±") == 2 for line in lines[1:])
+    one, two = example.tiles(16, example.A, 0)[0], example.tiles(16, example.B, 0)[0]
+    assert one.float().mean() > two.float().mean() + 5, "the laboratories differ"

@@ -91,7 +91,7 @@ def test_works_with_nothing_fetched(files: Path) -> None:
     assert Image.open(files / "out.png").size == (64, 48)
     assert json.loads((files / "out.job.json").read_text())["engine"] == "fast"
     names = {path.name for path in (files / "report").iterdir()}
-    assert names == {"history.csv", "job.json", "result.png", "index.html", "frame-000000.png"}
+    assert names == {"history.csv", "job.json", "run.json", "result.png", "index.html", "frame-000000.png"}
     assert "losses.png" not in (files / "report" / "index.html").read_text()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from impasto import losses
 from impasto.errors import JobError
-from impasto.losses.base import Box, Loss, Place, PlaceLoss, Stats
+from impasto.losses.base import Box, Lattice, Loss, Place, PlaceLoss, SampleLoss, StatisticLoss, Stats
 from impasto.losses.total_variation import total_variation
 
 ROWS = [(kind, name) for kind in ("content", "style") for name in losses.LOSSES[kind]]
@@ -28,11 +30,24 @@ def distance(loss: Loss, x: Tensor, target: Tensor) -> Tensor:
     if isinstance(loss, PlaceLoss):
         constants = loss.constants(target)
         return loss.distance(loss.stats(x, target, constants, Place.all_of(x)), constants)
-    return loss.distance(loss.stats(x), loss.stats(target))
+    return loss.distance(stats(loss, x, Place.all_of(x)), reference(loss, target))
+
+
+def stats(loss: Loss, owned: Tensor, place: Place) -> Stats:
+    """Of features that cover `place.owned`; a loss that compares statistics or samples."""
+    return loss.stats(owned, place) if isinstance(loss, SampleLoss) else loss.stats(owned)
+
+
+def reference(loss: Loss, target: Tensor) -> Stats:
+    return loss.reference(stats(loss, target, Place.all_of(target)))
 
 
 def add(first: Stats, second: Stats) -> Stats:
     return {name: first[name] + second[name] for name in first}
+
+
+# Which value is matched with which changes from one to the next within a finite step: their slope is one of pieces.
+KINKED = {"histogram", "sliced", "nearest", "remd"}
 
 
 @pytest.mark.parametrize(("kind", "name"), ROWS)
@@ -49,7 +64,8 @@ def test_gradient_against_finite_differences(kind: str, name: str, seed: int) ->
         step = 2e-2
         difference = (distance(loss, x + step * way, target) - distance(loss, x - step * way, target)) / (2 * step)
         expected = (gradient * way).sum()
-        assert float(difference) == pytest.approx(float(expected), rel=0.05, abs=0.02 * float(gradient.norm()))
+        kinks = 0.2 if name in KINKED else 0.02
+        assert float(difference) == pytest.approx(float(expected), rel=0.05, abs=kinks * float(gradient.norm()))
 
 
 @pytest.mark.parametrize(("kind", "name"), ROWS)
@@ -57,7 +73,9 @@ def test_zero_at_the_target_and_about_one_far_from_it(kind: str, name: str) -> N
     loss = losses.load(kind, name)
     target = features(3)
     assert float(distance(loss, target, target)) == pytest.approx(0, abs=1e-5)
-    assert 0.05 < float(distance(loss, features(4, channels=5) * 1.5, target)) < 5
+    # In so few dimensions some feature of the target is near to any.
+    least = 0.01 if name == "nearest" else 0.05
+    assert least < float(distance(loss, features(4, channels=5) * 1.5, target)) < 5
 
 
 @pytest.mark.parametrize(("kind", "name"), ROWS)
@@ -67,7 +85,7 @@ def test_statistics_are_fp32_at_least_and_repeat_exactly(kind: str, name: str, d
     x, target = features(3).to(dtype), features(4).to(dtype)
     place = Place.all_of(x)
     runs = [
-        loss.stats(x, target, loss.constants(target), place) if isinstance(loss, PlaceLoss) else loss.stats(x)
+        loss.stats(x, target, loss.constants(target), place) if isinstance(loss, PlaceLoss) else stats(loss, x, place)
         for _ in range(2)
     ]
     assert all(value.dtype in (torch.float32, torch.float64) for value in runs[0].values())
@@ -84,7 +102,7 @@ def test_statistics_of_tiles_add_up_to_the_whole(
     x, target = features(5, 4, height, width), features(6, 4, height, width)
     row, column = round(cut[0] * height), round(cut[1] * width)
     whole = Box.whole(x)
-    constants = loss.constants(target) if isinstance(loss, PlaceLoss) else loss.stats(target)
+    constants = loss.constants(target) if isinstance(loss, PlaceLoss) else reference(loss, target)
     total: Stats | None = None
     for top, bottom in ((0, row), (row, height)):
         for left, right in ((0, column), (column, width)):
@@ -98,10 +116,31 @@ def test_statistics_of_tiles_add_up_to_the_whole(
                 )
                 part = loss.stats(window.of(x), window.of(target), constants, Place(whole, window, owned))
             else:
-                part = loss.stats(owned.of(x))
+                part = stats(loss, owned.of(x), Place(whole, owned, owned))
             total = part if total is None else add(total, part)
     assert total is not None
     assert float(loss.distance(total, constants)) == pytest.approx(float(distance(loss, x, target)), rel=1e-4, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 500), st.integers(0, 10), st.floats(0, 1))
+def test_a_lattice_is_filled_in_by_regions(height: int, width: int, count: int, turn: int, cut: float) -> None:
+    values = torch.arange(1.0, 1 + height * width).view(1, height, width)
+    whole = Box.whole(values)
+    lattice = Lattice.over(Place(whole, whole, whole, turn), count)
+    samples = lattice.samples(values, Place(whole, whole, whole, turn))
+    assert torch.equal(samples, values[:, lattice.top :: lattice.step, lattice.left :: lattice.step])
+    assert samples.numel() >= 1
+    regions = [Box(0, round(cut * height), 0, width), Box(round(cut * height), height, 0, width)]
+    parts = [lattice.samples(region.of(values), Place(whole, region, region, turn)) for region in regions]
+    assert torch.equal(parts[0] + parts[1], samples)
+
+
+def test_the_turns_of_a_lattice_leave_no_place_out() -> None:
+    whole = Box(0, 100, 0, 100)
+    lattices = [Lattice.over(Place(whole, whole, whole, turn), 500) for turn in range(60)]
+    assert lattices[0].step == 5
+    assert len({(lattice.top, lattice.left) for lattice in lattices}) == 25
 
 
 @pytest.mark.parametrize(("kind", "name"), ROWS)
@@ -126,7 +165,7 @@ def test_dead_channels_and_maps_give_finite_gradients(kind: str, name: str) -> N
         assert torch.autograd.grad(value, leaf)[0].isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["gram", "mean_std", "ssim"])
+@pytest.mark.parametrize("name", [name for name in losses.LOSSES["style"] if name != "mse"])
 def test_style_has_no_place(name: str) -> None:
     loss = losses.load("style", name)
     x, target = features(11), features(12)
@@ -134,11 +173,29 @@ def test_style_has_no_place(name: str) -> None:
     assert float(distance(loss, moved, target)) == pytest.approx(float(distance(loss, x, target)), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["mse", "ssim"])
+@pytest.mark.parametrize("name", losses.LOSSES["content"])
 def test_content_has_place(name: str) -> None:
     loss = losses.load("content", name)
     target = features(11)
     assert float(distance(loss, target.roll(5, 2), target)) > 0.3
+
+
+@pytest.mark.parametrize("name", losses.LOSSES["style"])
+def test_a_guide_says_how_much_each_place_counts(name: str) -> None:
+    loss = losses.load("style", name)
+    if not isinstance(loss, StatisticLoss):
+        return
+    x = features(11)
+    plain = loss.stats(x)
+    everywhere = loss.stats(x, torch.ones(x.shape[1:]))
+    part = torch.zeros(x.shape[1:])
+    part[3:9, 2:12] = 1
+    inside, box = loss.stats(x, part), loss.stats(x[:, 3:9, 2:12])
+    half = loss.stats(x, torch.full(x.shape[1:], 0.5))
+    for key in plain:
+        torch.testing.assert_close(everywhere[key], plain[key], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(inside[key], box[key], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(half[key], plain[key] / 2, rtol=1e-4, atol=1e-4)
 
 
 def test_gram_is_the_definition() -> None:
@@ -216,3 +273,17 @@ def test_bf16_gram_is_near_the_exact_one() -> None:
     exact, rough = loss.stats(x)["gram"], loss.stats(x.bfloat16())["gram"]
     assert float((exact - rough).norm() / exact.norm()) < 5e-3
     assert np.isfinite(rough.numpy()).all()
+
+
+REFERENCES = np.load(Path(__file__).parent / "data" / "loss_references.npz")
+# float32 against float64, the ridge of the covariances, the floor below which a feature has no direction.
+REFERENCE_TOLERANCE = 0.01
+
+
+@pytest.mark.parametrize("case", [name for name in REFERENCES if "/" in name])
+def test_the_figures_of_an_independent_implementation(case: str) -> None:
+    """See loss_references.py for what each is computed by."""
+    kind, name = case.split("/")
+    x, target = (torch.from_numpy(REFERENCES[key]) for key in ("x", "photo" if kind == "content" else "style"))
+    found = distance(losses.load(kind, name), x, target)
+    assert float(found) == pytest.approx(float(REFERENCES[case]), rel=REFERENCE_TOLERANCE)

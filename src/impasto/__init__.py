@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from impasto.api import Session as Session
     from impasto.api import style_transfer as style_transfer
     from impasto.api import stylize as stylize
+    from impasto.api import texture as texture
+    from impasto.api import variations as variations
+    from impasto.augment import StyleAugment as StyleAugment
     from impasto.errors import ImpastoError as ImpastoError
     from impasto.errors import UserError as UserError
+    from impasto.evaluation.compare import compare as compare
+    from impasto.evaluation.evaluate import evaluate as evaluate
     from impasto.events import Step as Step
     from impasto.job import StyleJob as StyleJob
     from impasto.nets.catalogue import network as network
@@ -35,7 +40,10 @@ if TYPE_CHECKING:
     from impasto.run import Result as Result
 
 HOMES = {
+    "compare": "evaluation.compare", "evaluate": "evaluation.evaluate",
     "Session": "api", "style_transfer": "api", "stylize": "api",
+    "texture": "api", "variations": "api",
+    "StyleAugment": "augment",
     "ImpastoError": "errors", "UserError": "errors",
     "Step": "events", "StyleJob": "job", "Picture": "picture", "Result": "run",
     "network": "nets.catalogue", "Cnn": "nets.cnn", "build_cnn": "nets.cnn", "load_cnn": "nets.cnn",

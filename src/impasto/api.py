@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from impasto.job import CLASSIC_CONTENT, CLASSIC_STYLE, Style, StyleJob, parse_style
+from impasto.job import CLASSIC_CONTENT, CLASSIC_STYLE, TEXTURE_FIELDS, Style, StyleJob, parse_style
 from impasto.nets.cnn import Cnn
 from impasto.nets.loaded import Loaded
 from impasto.picture import Picture, read_picture
@@ -55,14 +55,39 @@ def style_transfer(
 
 def stylize(
     photo: Image,
-    style: Image | Sequence[Image],
+    style: Image | Sequence[Image] | None = None,
     *,
     cnn: Cnn | nn.Module | None = None,
     on_step: Callable[..., Any] | None = None,
     **fields: Any,
 ) -> Result:
-    """Paint a photo in a style by the best engine there is; `fields` are those of `StyleJob`."""
+    """Paint a photo in a style by the best engine there is; `fields` are those of `StyleJob`.
+
+    style: None where `mask` and `mask_rest` name the styles.
+    """
     return transfer(photo, style, cnn, on_step, fields)
+
+
+def variations(
+    photo: Image, style: Image | Sequence[Image] | None = None, *, count: int, **fields: Any
+) -> list[Result]:
+    """`count` different pictures of the same job, by seeds that follow one another.
+
+    fields: as `stylize`; unless `start_noise` or `init` says otherwise each begins half as noise.
+    """
+    job = StyleJob.of({name: value for name, value in fields.items() if name not in ("cnn", "on_step")})
+    return [
+        stylize(photo, style, **fields | {"seed": varied.seed, "start_noise": varied.start_noise})
+        for varied in job.variations(count)
+    ]
+
+
+def texture(style: Image, *, size: int = 512, cnn: Cnn | nn.Module | None = None, **fields: Any) -> Result:
+    """A square picture of `size` px that is all texture, made of a style alone (Gatys et al., NeurIPS 2015).
+
+    fields: those of `StyleJob`; `seamless=True` makes a tile.
+    """
+    return transfer(None, style, cnn, fields.pop("on_step", None), TEXTURE_FIELDS | {"size": size} | fields)
 
 
 class Session:
@@ -88,15 +113,15 @@ class Session:
 
 
 def transfer(
-    photo: Image,
-    style: Image | Sequence[Image],
+    photo: Image | None,
+    style: Image | Sequence[Image] | None,
     cnn: Cnn | nn.Module | None,
     on_step: Callable[..., Any] | None,
     fields: Mapping[str, Any],
     loaded: Loaded | None = None,
 ) -> Result:
     """Build the job of a call and run it."""
-    styles = list(style) if isinstance(style, list | tuple) else [style]
+    styles = list(style) if isinstance(style, list | tuple) else [] if style is None else [style]
     described = [described_style(one) for one in styles]
     name = os.fspath(photo) if isinstance(photo, str | os.PathLike) else ""
     job = StyleJob.of({"photo": name, "styles": described, **fields})
@@ -106,8 +131,9 @@ def transfer(
         else Picture.from_any(given, name="style_image", max_pixels=job.max_pixels)
         for known, given in zip(job.styles, styles, strict=True)
     ]
-    # A file is left for `run` to read, which may then use its memory as it likes.
-    content = None if name else Picture.from_any(photo, name="content_image", max_pixels=job.max_pixels)
+    # A file is left for `run` to read, which may then use its memory as it likes; a texture has no photo.
+    here = photo is not None and not name
+    content = Picture.from_any(photo, name="content_image", max_pixels=job.max_pixels) if here else None
     listeners = [on_step] if on_step else []
     return run(job, photo=content, styles=pictures, network=cnn, listeners=listeners, loaded=loaded)
 

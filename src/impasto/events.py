@@ -35,9 +35,9 @@ class Entry:
 class Step:
     """An iteration has been evaluated.
 
-    entry: its line of the history, the last of `history`. iterations, scales: planned totals. preview(): the best
-    picture of this scale so far.
-    snapshot(): all that is needed to go on from here in another process; None where an engine has no use for it.
+    entry: its line of the history, the last of `history`. iterations, scales: planned totals; under a time budget as
+    many iterations as it will be at this pace. preview(): the best picture of this scale so far. snapshot(): all that
+    is needed to go on from here in another process; None where an engine has no use for it.
     """
 
     entry: Entry

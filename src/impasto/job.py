@@ -22,12 +22,16 @@ from impasto.errors import JobError
 CLASSIC_CONTENT = {"block4_conv2": 1.0}
 CLASSIC_STYLE = {f"block{block}_conv1": 1.0 for block in range(1, 6)}
 ITERATIONS = {"draft": 60, "good": 200, "best": 600}
+# Where a time budget alone says when to stop: more than any budget is long.
+UNTIL_TIME_IS_UP = 100_000
 SMALLEST_SIDE_PX = 16
 # Fields that the fast engine makes use of; any other is refused with it unless it is at its default.
 FAST_FIELDS = {
     "photo", "styles", "engine", "size", "style_scale", "match_colour", "keep_colour", "strength", "model", "precision",
     "device", "threads", "max_pixels",
 }  # fmt: skip
+# What makes a job without a photo: nothing but the style, from noise.
+TEXTURE_FIELDS: dict[str, Any] = {"content_weight": 0.0, "init": "random"}
 
 
 def parse_seconds(value: Any) -> Any:
@@ -49,7 +53,9 @@ def parse_bytes(value: Any) -> Any:
 
 
 def parse_layers(value: Any) -> Any:
-    """`a,b=2`, ["a", "b=2"] or {"a": 1, "b": 2} as {"a": 1.0, "b": 2.0}."""
+    """`a,b=2`, ["a", "b=2"] or {"a": 1, "b": 2} as {"a": 1.0, "b": 2.0}; `auto` as it is."""
+    if value == "auto":
+        return value
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
     if isinstance(value, list | tuple):
@@ -68,7 +74,27 @@ def parse_style(value: Any) -> Any:
     return value
 
 
-Layers = Annotated[dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]], BeforeValidator(parse_layers)]
+def parse_mask(value: Any) -> Any:
+    """`sky.png=starry.jpg` as a mask and its style; a mask alone is refused."""
+    if isinstance(value, str):
+        file, _, style = value.partition("=")
+        value = (file, style)
+    if isinstance(value, tuple | list) and len(value) == 2:
+        file, style = map(str, value)
+        if not style:
+            raise ValueError("must name a style, as in FILE=STYLE")
+        return {"file": file, "style": style}
+    return value
+
+
+def parse_masks(value: Any) -> Any:
+    """One mask as several."""
+    return [value] if isinstance(value, str | Mask) else value
+
+
+Layers = Annotated[
+    dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | Literal["auto"], BeforeValidator(parse_layers)
+]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -79,6 +105,15 @@ class Style(BaseModel):
 
     file: str
     weight: Weight = 1.0
+
+
+class Mask(BaseModel):
+    """A picture that is white where a style is painted, and that style."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    style: str
 
 
 class StyleJob(BaseModel):
@@ -149,13 +184,14 @@ class StyleJob(BaseModel):
     content_layers: Layers = Field(
         CLASSIC_CONTENT,
         description="Layers that hold the content, NAME or NAME=WEIGHT with commas between; deeper ones keep less of "
-        "the photo's detail.",
-        json_schema_extra={"unit": "NAMES"},
+        "the photo's detail. auto chooses them, and makes all pull alike.",
+        json_schema_extra={"unit": "NAMES|auto"},
     )
     style_layers: Layers = Field(
         CLASSIC_STYLE,
-        description="Layers that take the style; shallow ones give colour and grain, deep ones larger figures.",
-        json_schema_extra={"unit": "NAMES"},
+        description="Layers that take the style; shallow ones give colour and grain, deep ones larger figures. auto "
+        "chooses them, and makes all pull alike.",
+        json_schema_extra={"unit": "NAMES|auto"},
     )
     content_loss: str = Field(
         "mse", description="How content is compared: " + ", ".join(losses.LOSSES["content"]) + "."
@@ -170,6 +206,23 @@ class StyleJob(BaseModel):
         le=8,
         description="Longest side of the style picture relative to the result's; larger gives larger strokes.",
     )
+    mask: Annotated[tuple[Annotated[Mask, BeforeValidator(parse_mask)], ...], BeforeValidator(parse_masks)] = Field(
+        (),
+        description="Paint STYLE where FILE is white; may be given several times. Elsewhere the other styles are "
+        "painted, or those of --mask-rest; without any the photo stays as it is.",
+        json_schema_extra={"unit": "FILE=STYLE"},
+    )
+    mask_rest: str | None = Field(
+        None, description="The style where no mask is white.", json_schema_extra={"unit": "STYLE"}
+    )
+    protect: str | None = Field(
+        None,
+        description="Keep the photo where FILE is white, and in part where it is grey.",
+        json_schema_extra={"unit": "FILE"},
+    )
+    seamless: bool = Field(
+        False, description="Make opposite borders fit each other, so that the picture can be laid out as tiles."
+    )
     match_colour: bool = Field(False, description="Recolour the style like the photo before the run.")
     keep_colour: bool = Field(False, description="Give the result the photo's own colours; only lightness is painted.")
     stop_loss: float | None = Field(None, gt=0, allow_inf_nan=False, description="Stop once the objective is this low.")
@@ -181,7 +234,8 @@ class StyleJob(BaseModel):
     )
     time_budget: Annotated[float, BeforeValidator(parse_seconds), Field(gt=0, allow_inf_nan=False)] | None = Field(
         None,
-        description="Stop after this time, counted from pictures and network loaded.",
+        description="Work for this time, counted from pictures and network loaded; --iterations can end it sooner. "
+        "Coarse scales get their share of it.",
         json_schema_extra={"unit": "10s|2m|1h"},
     )
     memory_budget: Annotated[int, BeforeValidator(parse_bytes), Field(gt=0)] | None = Field(
@@ -203,6 +257,13 @@ class StyleJob(BaseModel):
     )
     pooling: Literal["max", "avg"] | None = Field(
         None, description="Pooling of the network; avg gives smoother pictures; default: the network's own (max)."
+    )
+    start_noise: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of noise, by --seed, in the picture that it starts as; more is freer, and differs more from "
+        "seed to seed.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Of the random start; the same seed gives the same picture.")
     max_pixels: int = Field(
@@ -234,8 +295,15 @@ class StyleJob(BaseModel):
         """The same job with other fields, checked again."""
         return StyleJob.of(self.model_dump() | fields)
 
+    def variations(self, count: int) -> list[StyleJob]:
+        """The same job with `count` seeds; it begins with noise, or all would be the same."""
+        noise = 0.0 if self.init == "random" else self.start_noise or 0.5
+        return [self.with_changes(seed=self.seed + number, start_noise=noise) for number in range(count)]
+
     @property
     def total_iterations(self) -> int:
+        if self.iterations is None and self.time_budget is not None:
+            return UNTIL_TIME_IS_UP
         return self.iterations or ITERATIONS[self.quality]
 
     @property
@@ -253,6 +321,18 @@ class StyleJob(BaseModel):
         """The fields that are not at their defaults."""
         return {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
 
+    @property
+    def style_files(self) -> list[str]:
+        """The pictures of every style, those of masks last."""
+        rest = [self.mask_rest] if self.mask_rest else []
+        return [*(style.file for style in self.styles), *rest, *(mask.style for mask in self.mask)]
+
+    @property
+    def input_files(self) -> list[str]:
+        """Every file that the job reads, but for the backbone's."""
+        files = [self.photo, *self.style_files, *(mask.file for mask in self.mask), self.protect, self.model]
+        return [file for file in files if file] + ([self.init] if Path(self.init).is_file() else [])
+
     @field_validator("pyramid_from", mode="before")
     @classmethod
     def _pyramid(cls, value: Any) -> Any:
@@ -264,8 +344,8 @@ class StyleJob(BaseModel):
 
     @field_validator("content_layers", "style_layers")
     @classmethod
-    def _some_layer_counts(cls, layers: dict[str, float]) -> dict[str, float]:
-        if not any(weight > 0 for weight in layers.values()):
+    def _some_layer_counts(cls, layers: dict[str, float] | str) -> dict[str, float] | str:
+        if isinstance(layers, dict) and not any(weight > 0 for weight in layers.values()):
             raise ValueError("must name at least one layer with a weight above 0")
         return layers
 
@@ -285,6 +365,15 @@ class StyleJob(BaseModel):
         if self.content_weight == 0 and self.style_weight == 0:
             raise ValueError("content_weight and style_weight are both 0: there is nothing to work towards")
         self._check_engine()
+        if self.mask_rest and not self.mask:
+            raise ValueError("no mask is given that could leave anything over for mask_rest: add --mask FILE=STYLE")
+        if self.mask_rest and self.styles:
+            raise ValueError(
+                f"{self.styles[0].file} and mask_rest {self.mask_rest} would both be painted where no mask is white: "
+                "leave one of them out"
+            )
+        if self.start_noise and self.init == "random":
+            raise ValueError("init random is noise throughout: choose another init or leave out start_noise")
         if self.keep_colour and self.match_colour:
             raise ValueError(
                 "keep_colour and match_colour contradict each other: one brings the photo's colours back after the "
@@ -306,7 +395,7 @@ class StyleJob(BaseModel):
 
 def explain(error: ErrorDetails) -> str:
     """One sentence of one of pydantic's errors, naming the field."""
-    place = [str(part) for part in error["loc"] if not str(part).startswith(("function-", "literal[", "int"))]
+    place = [str(part) for part in error["loc"] if not str(part).startswith(("function-", "literal[", "dict[", "int"))]
     message = error["msg"].removeprefix("Value error, ").rstrip(".")
     message = re.sub(r"^Input should be", "must be", message)
     if not place:

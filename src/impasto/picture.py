@@ -81,6 +81,7 @@ _FORMATS: Final = {
     ".tiff": _TIFF,
     ".avif": _AVIF,
 }
+WRITE_SUFFIXES: Final = tuple(_FORMATS)
 _WRITE_NAMES: Final = ".jpg, .png, .webp, .tif or .avif"
 
 
@@ -193,6 +194,10 @@ class Picture:
     def to_uint8(self) -> UInt8[np.ndarray, "h w c"]:
         """The sRGB pixels, channels last, 0..255, with the alpha as fourth channel where there is one."""
         return _interleave(_planes(self), 255, np.uint8)
+
+    def to_jpeg(self) -> bytes:
+        """A JPEG of the sRGB pixels alone, without alpha and metadata: for pages that show the picture."""
+        return _encode(Picture(pixels=self.pixels), _JPEG)
 
     def _repr_png_(self) -> bytes:
         """PNG bytes, by which notebooks show the picture."""
@@ -309,6 +314,7 @@ def _check_format(path: Path, alpha: bool, size_hw: tuple[int, int] | None) -> N
 
 
 def _check_place(path: Path) -> None:
+    """Find out whether a file could be written at a path; PictureError with the way out else."""
     folder = path.resolve().parent
     if path.is_dir():
         raise PictureError(f"{path} is a folder; add a file name.")

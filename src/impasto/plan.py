@@ -40,7 +40,7 @@ class Work:
 
     value_bytes, kept_bytes: of a feature, and of a value that an optimizer keeps where a picture is changed in place.
     style_px: pixels of all styles for each pixel of the result. spends_photo: the photo's memory may become the
-    picture's.
+    picture's. maps: of masks, one value a pixel. seamless: the picture is continued by its other side, and never cut.
     """
 
     aim: Aim
@@ -49,8 +49,10 @@ class Work:
     value_bytes: int
     kept_bytes: int
     style_px: float
-    spends_photo: bool
     held_bytes: int
+    spends_photo: bool = False
+    maps: int = 0
+    seamless: bool = False
 
     def place_losses(self) -> Iterator[tuple[str, PlaceLoss, int]]:
         """Layers that are compared place by place, the loss, and against how many pictures."""
@@ -132,7 +134,7 @@ def make_plan(scales: Sequence[Scale], optimizer: str, work: Work, budget: int, 
     """
     planned = []
     for scale in scales:
-        ways = [planned_stage(stage, work, rate) for stage in ways_of(scale, optimizer)]
+        ways = [planned_stage(stage, work, rate) for stage in ways_of(scale, optimizer, work.seamless)]
         fitting = next((way for way in ways if way.peak_bytes <= budget), None)
         if fitting is None:
             least = min(way.peak_bytes for way in ways)
@@ -145,21 +147,25 @@ def make_plan(scales: Sequence[Scale], optimizer: str, work: Work, budget: int, 
     return Plan(tuple(planned), budget)
 
 
-def ways_of(scale: Scale, optimizer: str) -> Iterator[Stage]:
-    """Ways of working on a scale, the best and largest first."""
+def ways_of(scale: Scale, optimizer: str, seamless: bool = False) -> Iterator[Stage]:
+    """Ways of working on a scale, the best and largest first; a seamless picture is not cut into tiles."""
     names = ("lbfgs", "adam") if optimizer == "auto" else (optimizer,)
     sides = [side for side in TILE_SIDES_PX if side < max(scale.height, scale.width)]
     for name in names:
         if name == names[0]:
             yield Stage(scale, name)
-        for side in sides or TILE_SIDES_PX[-1:]:
+        for side in () if seamless else sides or TILE_SIDES_PX[-1:]:
             yield Stage(scale, name, side, in_place=name != "lbfgs")
 
 
 def planned_stage(stage: Stage, work: Work, rate: float | None) -> Planned:
     scale, tiling = stage.scale, work.tiling(stage.scale, stage.tile_px)
     tiles = tiling.tiles()
-    windows = [(tile.window.bottom - tile.window.top) * (tile.window.right - tile.window.left) for tile in tiles]
+    around = sum(tiling.halo_px) if work.seamless else 0
+    windows = [
+        (tile.window.bottom - tile.window.top + around) * (tile.window.right - tile.window.left + around)
+        for tile in tiles
+    ]
     # The photo's and the styles' targets are one pass forward each.
     passes = scale.iterations * (2 if stage.tile_px is None else 3) + 1 + work.style_px
     seconds = passes * work.cost.flops * sum(windows) / rate if rate else None
@@ -171,7 +177,7 @@ def planned_stage(stage: Stage, work: Work, rate: float | None) -> Planned:
 def needed_bytes(stage: Stage, tiling: Tiling, window_px: int, work: Work) -> int:
     """The most that a stage adds to what is held before it: while its targets are made, or in an iteration."""
     pixels = stage.scale.height * stage.scale.width
-    picture = 3 * 4 * pixels
+    picture, maps = 3 * 4 * pixels, 4 * pixels * work.maps
     places = list(work.place_losses())
     targets = pixels * work.value_bytes * sum(work.cost.features[name] * count for name, _, count in places)
     compared = window_px * 4 * max((work.cost.features[name] * loss.maps for name, loss, _ in places), default=0)
@@ -182,7 +188,7 @@ def needed_bytes(stage: Stage, tiling: Tiling, window_px: int, work: Work) -> in
         before, behind = tiling.halo_px
         band = 3 * 4 * (tiling.step_px + before + behind) * stage.scale.width
         moments = 2 * 3 * work.kept_bytes * pixels if stage.optimizer == "adam" else 0
-        kept = (0 if work.spends_photo else picture) + moments + targets
+        kept = (0 if work.spends_photo else picture) + moments + targets + maps
         return round(max(making, kept + 2 * band + run, kept + 6 * band))
-    kept = KEPT_PICTURES[stage.optimizer] * picture + targets
+    kept = KEPT_PICTURES[stage.optimizer] * picture + targets + maps
     return round(max(making, kept + picture + run, kept + STEP_PICTURES[stage.optimizer] * picture))

@@ -1,4 +1,4 @@
-"""A folder that shows a run: history.csv, job.json, loss curves, frames, and one page with all of them.
+"""A folder that shows a run: history.csv, job.json, run.json, loss curves, frames, and one page with all of them.
 
 The folder also holds the run's checkpoint, from which `--resume` goes on.
 """
@@ -6,6 +6,7 @@ The folder also holds the run's checkpoint, from which `--resume` goes on.
 from __future__ import annotations
 
 import csv
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -105,6 +106,7 @@ class Report:
         if result.losses:
             loss_curves(result.history).savefig(self.folder / "losses.png", dpi=110)
         write_picture(result.picture, self.folder / "result.png")
+        self.write("run.json", json.dumps(result.facts(), indent=2) + "\n")
         self.write("index.html", page(result, self.frames))
         if result.snapshot:
             result.snapshot.save(self.folder / CHECKPOINT, self.job.model_dump_json())

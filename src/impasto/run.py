@@ -5,26 +5,29 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from impasto import calibration, colour
+from impasto import calibration, colour, losses
+from impasto.engines.balance import balanced, chosen_layers, pulls
 from impasto.engines.fast import FastEngine, code_of, own_style
 from impasto.engines.objective import Aim
 from impasto.engines.optimize import Optimization, Outcome, Stage, Task
 from impasto.engines.scales import Scale, plan_scales
 from impasto.engines.state import Snapshot
+from impasto.engines.surface import Controls
 from impasto.errors import JobError, WeightsError
 from impasto.events import Entry, Listener
 from impasto.hardware import choose_device, choose_dtype, held_bytes, keep_big_blocks, peak_bytes
-from impasto.job import SMALLEST_SIDE_PX, StyleJob
+from impasto.job import StyleJob
 from impasto.limits import limits
+from impasto.losses.base import StatisticLoss
 from impasto.nets.cnn import Cnn
 from impasto.nets.cost import cost_of
 from impasto.nets.loaded import Loaded
@@ -32,8 +35,11 @@ from impasto.nets.module import ModuleNet
 from impasto.nets.passes import AutogradPass, ExplicitPass, NetworkPass
 from impasto.picture import Picture, read_picture, write_picture
 from impasto.plan import Plan, Work, budget_of, make_plan
+from impasto.regions import NOTHING
+from impasto.sources import Sources, fitted, read_sources, to_tensor
 
 Network = Cnn | ModuleNet
+BALANCE_PX = 256
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,17 @@ class Result:
         best = min(last, key=lambda entry: entry.total)
         return {"total": best.total, "content": best.content, "style": best.style, **best.losses}
 
+    def facts(self) -> dict[str, Any]:
+        """What is told of the run in JSON: engine, iterations, why it stopped, losses, time and memory."""
+        return {
+            "engine": self.engine,
+            "iterations": self.iterations,
+            "stopped_by": self.stopped_by,
+            "losses": self.losses,
+            "seconds": round(self.seconds, 3),
+            "peak_bytes": self.peak_bytes,
+        }
+
     def save(self, file: str | Path) -> Path:
         """Write the picture, and the job beside it as `NAME.job.json`; returns the picture's path."""
         file = Path(file)
@@ -90,59 +107,6 @@ class Result:
 
     def _repr_png_(self) -> bytes:
         return self.picture._repr_png_()
-
-
-@dataclass
-class Sources:
-    """The pictures of a job, read and at the result's size; styles are resized when a scale asks for them.
-
-    spendable: nobody else needs the photo's pixels, so that their memory may become the picture's.
-    """
-
-    photo: Picture
-    styles: tuple[Picture, ...]
-    style_scale: float
-    device: torch.device
-    spendable: bool
-    cache: dict[tuple[int, int], Tensor] = field(default_factory=dict)
-
-    def photo_at(self, height: int, width: int) -> Tensor:
-        if (height, width) not in self.cache:
-            self.cache[height, width] = to_tensor(self.photo.resized(height, width), self.device)
-        return self.cache[height, width]
-
-    def spare_photo_at(self, height: int, width: int) -> Tensor:
-        """The photo, to be changed: in memory of its own, or for the last time in the photo's."""
-        photo = self.photo_at(height, width)
-        if (height, width) != self.size or not self.spendable:
-            return photo.clone()
-        del self.cache[height, width]
-        return photo
-
-    def styles_at(self, height: int, width: int) -> list[Tensor]:
-        """Each style scaled so that its longest side is the result's times `style_scale`."""
-        longest = max(height, width) * self.style_scale
-        return [to_tensor(style.resized(*fitted(style, longest)), self.device) for style in self.styles]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.photo.height, self.photo.width
-
-    @property
-    def style_px(self) -> float:
-        """Pixels of all styles for each pixel of the result."""
-        longest = max(self.size) * self.style_scale
-        return sum(math.prod(fitted(style, longest)) for style in self.styles) / math.prod(self.size)
-
-
-def to_tensor(picture: Picture, device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture.pixels))[None].to(device)
-
-
-def fitted(picture: Picture, longest: float) -> tuple[int, int]:
-    """Height and width with the given longest side, neither under the smallest that networks read."""
-    factor = longest / max(picture.height, picture.width)
-    return max(SMALLEST_SIDE_PX, round(picture.height * factor)), max(SMALLEST_SIDE_PX, round(picture.width * factor))
 
 
 @runtime_checkable
@@ -180,6 +144,11 @@ class Prepared:
     engine: Engine
     plan: Plan | None = None
     advice: str | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences for the user: what was changed to make masks fit, and how a better result could be had."""
+        return [*self.sources.regions.notes, *([self.advice] if self.advice else [])]
 
     def run(self, listeners: Sequence[Listener] = (), resume: Snapshot | None = None) -> Result:
         """Run the engine. listeners: hear of every step, and may stop the run."""
@@ -225,13 +194,15 @@ def prepare_optimize(job: StyleJob, sources: Sources, network: Network, loaded: 
     scales = plan_scales(*sources.size, job.pyramid_from, job.total_iterations)
     check_sizes(network, sources, scales, aim)
     ready = prepare_network(network, job, aim.layers, sources.device)
+    aim = balance(job, sources, aim, ready)
     plan = plan_of(job, sources, aim, ready, scales, budget)
     stages = [planned.stage for planned in plan.stages] if plan else stages_of(job, scales)
     sources.spendable &= stages[-1].in_place
     kept = ready.dtype if isinstance(ready, ExplicitPass) else torch.float32
     task = Task(
         sources.photo_at, sources.styles_at, starting_picture(job, sources, loaded), sources.spare_photo_at,
-        job.init in ("content", "draft"), aim, job.learning_rate, stages, kept,
+        job.init in ("content", "draft"), aim, job.learning_rate, stages, kept, controls_of(job, sources, network),
+        job.time_budget,
     )  # fmt: skip
     return Prepared(job, sources, Optimize(task, ready), plan)
 
@@ -246,45 +217,11 @@ def run(
     resume: Snapshot | None = None,
     loaded: Loaded | None = None,
 ) -> Result:
-    """Do a job: `prepare_run`, then `Prepared.run`; advice is given as a warning."""
+    """Do a job: `prepare_run`, then `Prepared.run`; its notes are given as warnings."""
     prepared = prepare_run(job, photo=photo, styles=styles, network=network, loaded=loaded)
-    if prepared.advice:
-        warnings.warn(prepared.advice, stacklevel=2)
+    for note in prepared.notes:
+        warnings.warn(note, stacklevel=2)
     return prepared.run(listeners, resume)
-
-
-def read_sources(
-    job: StyleJob, photo: Picture | None, styles: Sequence[Picture] | None, device: torch.device
-) -> Sources:
-    if photo is None and not job.photo:
-        raise JobError("The job names no photo: give one.")
-    given = photo
-    sized = at_size(photo or read_picture(job.photo, max_pixels=job.max_pixels), job.size)
-    if styles is None:
-        styles = [read_picture(style.file, max_pixels=job.max_pixels) for style in job.styles]
-    if not styles and not job.model:
-        raise JobError("The job names no style picture: give at least one.")
-    if job.match_colour:
-        styles = [style.with_pixels(colour.match_colour(style.pixels, sized.pixels)) for style in styles]
-    spendable = sized is not given and not job.keep_colour
-    return Sources(sized, tuple(styles), job.style_scale, device, spendable)
-
-
-def at_size(photo: Picture, size: int | None) -> Picture:
-    """The photo with the given longest side, or as it is."""
-    if size is None:
-        return photo
-    factor = size / max(photo.height, photo.width)
-    height, width = round(photo.height * factor), round(photo.width * factor)
-    if min(height, width) < SMALLEST_SIDE_PX:
-        least = math.ceil(SMALLEST_SIDE_PX * max(photo.height, photo.width) / min(photo.height, photo.width))
-        raise JobError(
-            f"--size {size} would make {photo.name} {width}x{height} px, and no side may be under "
-            f"{SMALLEST_SIDE_PX} px: use --size {least} or more."
-        )
-    if height * width > 268_435_456 * 4:
-        raise JobError(f"--size {size} would make a picture of {width}x{height} px: use a smaller size.")
-    return photo.resized(height, width)
 
 
 def load_network(job: StyleJob, network: Cnn | nn.Module | None, loaded: Loaded) -> Network:
@@ -296,23 +233,50 @@ def load_network(job: StyleJob, network: Cnn | nn.Module | None, loaded: Loaded)
 def fast_engine(job: StyleJob, sources: Sources, loaded: Loaded) -> FastEngine:
     """The fast engine with its network, and the styles as codes."""
     network = loaded.model(job.model, sources.device, choose_dtype(job.precision, sources.device))
-    shares = shares_of(job, sources)
+    shares = [style.weight for style in job.styles] or [1.0] * len(sources.styles)
     code, grey = code_of(network, loaded, sources.styles, shares, max(sources.size), job.style_scale)
     strength = job.strength * (own_style(sources.photo, sources.styles) if sources.styles else 1.0)
     return FastEngine(network, sources.photo_at(*sources.size), code, strength, grey)
 
 
-def shares_of(job: StyleJob, sources: Sources) -> tuple[float, ...]:
-    return tuple(style.weight for style in job.styles) or (1.0,) * len(sources.styles)
-
-
 def make_aim(job: StyleJob, sources: Sources, network: Network) -> Aim:
     """What is worked towards; LayerError for layers that the network does not have."""
-    content_layers, style_layers = (proper_names(names, network) for names in (job.content_layers, job.style_layers))
+    shares, painted = style_shares(job, sources)
+    # Where content does not count its layers need not be there.
+    content_layers = layers_of("content", job.content_layers, network) if job.content_weight else {}
+    style_layers = layers_of("style", job.style_layers, network)
     return Aim(
         job.content_loss, job.style_loss, content_layers, style_layers,
-        job.content_weight, job.style_weight, job.tv_weight, shares_of(job, sources),
+        job.content_weight, job.style_weight * painted, job.tv_weight, shares,
     )  # fmt: skip
+
+
+def style_shares(job: StyleJob, sources: Sources) -> tuple[tuple[float, ...], float]:
+    """How much each style counts, and the share of the picture that is painted.
+
+    A style that is painted in a part of the picture counts as much as that part, so that it pulls on each pixel there
+    as strongly as if it were the whole.
+    """
+    rest = len(sources.styles) - len(job.mask)
+    weights = [style.weight for style in job.styles] or [1.0] * rest
+    shares = [weight / sum(weights) for weight in weights] + [1.0] * len(job.mask)
+    if sources.regions.styles is None:
+        return tuple(shares), 1.0
+    areas = [float(area.mean()) if area.max() > NOTHING else 0.0 for area in sources.regions.styles]
+    counts = tuple(share * area for share, area in zip(shares, areas, strict=True))
+    return counts, sum(counts)
+
+
+def controls_of(job: StyleJob, sources: Sources, network: Network) -> Callable[[int, int], Controls]:
+    """The task's controls; JobError where the loss or the network cannot do what they ask."""
+    if job.seamless and not isinstance(network, Cnn):
+        raise JobError("--seamless is for networks made by build_cnn; the layers of a torch module are not known.")
+    if isinstance(losses.load("style", job.style_loss), StatisticLoss):
+        return sources.controls_at
+    if job.mask:
+        able = [name for name in losses.rows("style") if isinstance(losses.load("style", name), StatisticLoss)]
+        raise JobError(f"--style-loss {job.style_loss} cannot be kept to a mask: use {', '.join(able)}.")
+    return lambda height, width: replace(sources.controls_at(height, width), guides=None)
 
 
 def plan_of(
@@ -324,9 +288,11 @@ def plan_of(
         return None
     value_bytes = network.dtype.itemsize
     cost = cost_of(network.infos, network.layers, network.cnn.input_shape[0], value_bytes)
-    spends_photo = sources.spendable and job.init == "content"
-    held = held_bytes(sources.device)
-    work = Work(aim, network.infos, cost, value_bytes, value_bytes, sources.style_px, spends_photo, held)
+    work = Work(
+        aim, network.infos, cost, value_bytes, value_bytes, sources.style_px, held_bytes(sources.device),
+        spends_photo=sources.spendable and job.init == "content" and not job.start_noise,
+        maps=sources.regions.count, seamless=job.seamless,
+    )  # fmt: skip
     return make_plan(scales, job.optimizer, work, budget, calibration.rate(sources.device, network.dtype))
 
 
@@ -337,6 +303,10 @@ def stages_of(job: StyleJob, scales: Sequence[Scale]) -> list[Stage]:
 
 def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded) -> Any:
     """The picture before the first iteration, at any size."""
+    if job.start_noise:
+        plain = starting_picture(job.with_changes(start_noise=0), sources, loaded)
+        noise = starting_picture(job.with_changes(start_noise=0, init="random"), sources, loaded)
+        return lambda height, width: torch.lerp(plain(height, width), noise(height, width), job.start_noise)
     if job.init == "draft":
         engine = fast_engine(job, sources, loaded)
         return lambda height, width: replace(engine, photo=sources.photo_at(height, width)).run().picture
@@ -348,6 +318,46 @@ def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded) -> Any:
     own_style = job.init == "style"
     start = sources.styles[0] if own_style else read_picture(job.init, max_pixels=job.max_pixels)
     return lambda height, width: to_tensor(start.resized(height, width), sources.device).clone()
+
+
+def layers_of(kind: losses.Kind, asked: Mapping[str, float] | str, network: Network) -> dict[str, float]:
+    """The layers asked for, by the network's names, or those that the program chooses."""
+    if isinstance(asked, Mapping):
+        return proper_names(asked, network)
+    if not isinstance(network, Cnn):
+        raise JobError(f"--{kind}-layers auto is for networks made by build_cnn: name the module's layers.")
+    return dict.fromkeys(chosen_layers(network)[kind], 1.0)
+
+
+def balance(job: StyleJob, sources: Sources, aim: Aim, network: NetworkPass) -> Aim:
+    """The aim with the weights of layers that the program chose."""
+    if job.content_layers == "auto":
+        aim = replace(aim, content_layers=balanced(small_pulls("content", sources, aim, network)))
+    if job.style_layers == "auto":
+        aim = replace(aim, style_layers=balanced(small_pulls("style", sources, aim, network)))
+    return aim
+
+
+def small_pulls(kind: losses.Kind, sources: Sources, aim: Aim, network: NetworkPass) -> dict[str, float]:
+    """How strongly each layer of the aim pulls, on a small version of the pictures."""
+    size = fitted(sources.photo, min(BALANCE_PX, max(sources.size)))
+    return pulls(kind, network, aim, sources.photo_at(*size), sources.styles_at(*size))
+
+
+def pulls_of(job: StyleJob, network: Cnn) -> tuple[dict[str, float], dict[str, float]]:
+    """How strongly each of a job's layers pulls, for content and for style."""
+    prepared = prepare_run(job, network=network)
+    assert isinstance(prepared.engine, Optimize)
+    task, ready = prepared.engine.task, prepared.engine.network
+    content, style = (small_pulls(kind, prepared.sources, task.aim, ready) for kind in ("content", "style"))
+    return content, style
+
+
+def aim_of(job: StyleJob, network: Cnn | None = None) -> Aim:
+    """What a job of the classical method works towards, its layers chosen."""
+    engine = prepare_run(job, network=network).engine
+    assert isinstance(engine, Optimize)
+    return engine.task.aim
 
 
 def proper_names(layers: Mapping[str, float], network: Network) -> dict[str, float]:
@@ -380,7 +390,10 @@ def prepare_network(network: Network, job: StyleJob, layers: Sequence[str], devi
 def finish(job: StyleJob, sources: Sources, engine: str, outcome: Outcome) -> Result:
     pixels = outcome.picture[0].float().cpu().numpy()
     if job.keep_colour:
-        pixels = colour.keep_colour(pixels, sources.photo.pixels)
+        coloured = colour.keep_colour(pixels, sources.photo.pixels)
+        keep = sources.regions.keep
+        # Where the photo was kept, to the last bit.
+        pixels = coloured if keep is None else np.where(keep == 1, pixels, coloured)
     picture = sources.photo.with_pixels(pixels)
     return Result(
         picture, outcome.history, outcome.stopped_by, job, engine, outcome.seconds, peak_bytes(), outcome.snapshot

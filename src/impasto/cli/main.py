@@ -15,11 +15,16 @@ import click
 from impasto.errors import ImpastoError
 
 COMMANDS = {
+    "layers": ("impasto.cli.layers", "layers", "Show what each layer sees, and which are chosen."),
+    "texture": ("impasto.cli.texture", "texture", "Make a picture of a style's texture alone."),
     "stain": ("impasto.cli.stain", "stain", "Stains and scanners: fit, apply and check appearances of tissue."),
     "train": ("impasto.cli.train", "train", "Train a small network of one style."),
     "train-any": ("impasto.cli.train_any", "train_any", "Train a network for any style."),
     "export": ("impasto.cli.export", "export", "Write a network as ONNX."),
     "doctor": ("impasto.cli.doctor", "doctor", "Tell what this machine has, and measure how fast it is."),
+    "evaluate": ("impasto.cli.evaluate", "evaluate", "Judge results by networks that they were not optimised against."),
+    "compare": ("impasto.cli.compare", "compare", "Tell which of two settings is better, and how sure that is."),
+    "harmonize": ("impasto.cli.harmonize", "harmonize", "Bring a scan's intensities to those of a reference."),
     "weights": ("impasto.cli.weights", "weights", "Fetch, list, import and check network weights."),
 }
 INTERRUPTED = 130

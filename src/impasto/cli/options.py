@@ -39,6 +39,9 @@ def option_of(name: str, field: FieldInfo) -> Callable[[Any], Any]:
     text = f"{field.description} {default_text(field)}".strip()
     if field.annotation is bool:
         return click.option(flag, name, is_flag=True, default=None, help=text)
+    if get_origin(field.annotation) is tuple:
+        several: Callable[..., Any] = lambda _context, _parameter, values: list(values) or None  # noqa: E731
+        return click.option(flag, name, metavar=metavar_of(field), multiple=True, callback=several, help=text)
     return click.option(flag, name, metavar=metavar_of(field), default=None, help=text)
 
 
@@ -57,7 +60,7 @@ def metavar_of(field: FieldInfo) -> str:
 def default_text(field: FieldInfo) -> str:
     """The default where it is a value; where it is decided later, the description tells."""
     default = field.default
-    if default is None or default is False:
+    if default is None or default is False or default == ():
         return ""
     return f"[default: {','.join(map(str, default)) if isinstance(default, dict | tuple) else default}]"
 

@@ -51,6 +51,10 @@ EPILOG = "\b\nOther commands, each with --help:\n" + "\n".join(
     "--job", type=click.Path(path_type=Path), metavar="FILE", help="Run a saved job; options given change it."
 )
 @click.option("--dry-run", is_flag=True, help="Only tell the plan: scales, tiles, iterations, memory, seconds.")
+@click.option(
+    "--variations", "count", type=click.IntRange(2, 99), metavar="N",
+    help="Paint N different pictures, OUT-1, OUT-2, ..., by seeds from --seed on; OUT shows all of them.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout and nothing else.")
 @click.option("--quiet", is_flag=True, help="No progress; warnings and failures stay.")
 @click.version_option(__version__, prog_name="impasto")
@@ -61,6 +65,7 @@ def stylize(
     resume: Path | None,
     job: Path | None,
     dry_run: bool,
+    count: int | None,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -75,6 +80,8 @@ def stylize(
     else:
         wanted = asked_job(pictures, job, options)
     target = output or free_name(wanted)
+    if count:
+        return work_variations(wanted, count, target, report or resume, as_json, quiet)
     check_target(target, wanted)
     if dry_run:
         return tell_plan(wanted, as_json)
@@ -87,9 +94,9 @@ def asked_job(pictures: tuple[str, ...], job: Path | None, options: dict[str, An
         base["photo"] = pictures[0]
     if len(pictures) > 1:
         base["styles"] = [parse_style(style) for style in pictures[1:]]
-    if not base.get("photo"):
+    if not base.get("photo") and base.get("content_weight") != 0:
         raise JobError("No photo and no style were given: impasto PHOTO STYLE -o OUT. See 'impasto --help'.")
-    if not base.get("styles") and not options["model"] and not base.get("model"):
+    if not base.get("styles") and not any(base.get(name) or options[name] for name in ("model", "mask")):
         raise JobError(f"No style was given for {base['photo']}: impasto PHOTO STYLE -o OUT.")
     return job_of(options, base)
 
@@ -110,7 +117,8 @@ def resumed_job(folder: Path, pictures: tuple[str, ...], job: Path | None, optio
 
 def free_name(job: StyleJob) -> Path:
     """PHOTO-STYLE.png beside the photo, with a number where such a file is there already."""
-    photo, style = Path(job.photo), Path(job.styles[0].file if job.styles else str(job.model))
+    first = job.style_files[0] if job.style_files else str(job.model)
+    photo, style = Path(job.photo or first), Path(first)
     numbers = ("" if number == 1 else f"-{number}" for number in itertools.count(1))
     names = (photo.parent / f"{photo.stem}-{style.stem}{number}.png" for number in numbers)
     return next(name for name in names if not name.exists())
@@ -119,12 +127,42 @@ def free_name(job: StyleJob) -> Path:
 def check_target(target: Path, job: StyleJob) -> None:
     from impasto.picture import check_output
 
-    others = [name for name in (job.init, job.model) if name and Path(name).is_file()]
-    check_output(target, [Path(name) for name in (job.photo, *(style.file for style in job.styles), *others)])
+    check_output(target, [Path(name) for name in job.input_files])
 
 
 def work(job: StyleJob, target: Path, report: Path | None, resume: Path | None, as_json: bool, quiet: bool) -> int:
     """Run the job, write what came of it, and say so."""
+    result = paint(job, target, report, resume, quiet or as_json)
+    tell(result, target, report, as_json, quiet)
+    return INTERRUPTED if result.stopped_by == "interrupted" else 0
+
+
+def work_variations(job: StyleJob, count: int, target: Path, report: Path | None, as_json: bool, quiet: bool) -> int:
+    """Run the job with one seed after another; write the pictures and one that shows all."""
+    if report:
+        raise JobError("--variations are several runs, and a report is of one: leave out --report and --resume.")
+    files = [target.with_stem(f"{target.stem}-{number}") for number in range(1, count + 1)]
+    for file in (target, *files):
+        check_target(file, job)
+    results: list[Result] = []
+    for varied, file in zip(job.variations(count), files, strict=True):
+        results.append(paint(varied, file, None, None, quiet or as_json))
+        if results[-1].stopped_by == "interrupted":
+            break
+    # numpy is imported from here on.
+    from impasto.sheet import contact_sheet
+
+    contact_sheet([result.picture for result in results]).save(target)
+    if as_json:
+        parts = [{"output": str(file), **result.facts()} for result, file in zip(results, files, strict=False)]
+        click.echo(json.dumps({"output": str(target), "variations": parts}))
+    elif not quiet:
+        click.echo(f"{target}: shows {', '.join(str(file) for file in files[: len(results)])}.")
+    return INTERRUPTED if results[-1].stopped_by == "interrupted" else 0
+
+
+def paint(job: StyleJob, target: Path, report: Path | None, resume: Path | None, silent: bool) -> Result:
+    """Run the job and write what came of it."""
     interruption = Interruption()
     # torch is imported from here on: what was asked for is known to make sense.
     from impasto.cli.progress import progress
@@ -133,19 +171,18 @@ def work(job: StyleJob, target: Path, report: Path | None, resume: Path | None, 
     from impasto.run import prepare_run
 
     prepared = prepare_run(job)
-    if prepared.advice:
-        click.echo(f"impasto: {prepared.advice}", err=True)
+    for note in prepared.notes:
+        click.echo(f"impasto: {note}", err=True)
     check_output(target, [], alpha=prepared.sources.photo.alpha is not None, size_hw=prepared.sources.size)
     folder = Report(report, job) if report else None
     snapshot = prepared.snapshot(resume / CHECKPOINT) if resume else None
-    with progress(quiet or as_json) as shown:
+    with progress(silent) as shown:
         listeners: list[Listener] = [interruption, shown, *([folder] if folder else [])]
         result = prepared.run(listeners, snapshot)
     result.save(target)
     if folder:
         folder.finish(result)
-    tell(result, target, report, as_json, quiet)
-    return INTERRUPTED if result.stopped_by == "interrupted" else 0
+    return result
 
 
 def tell_plan(job: StyleJob, as_json: bool) -> int:
@@ -198,19 +235,7 @@ class Interruption:
 def tell(result: Result, target: Path, report: Path | None, as_json: bool, quiet: bool) -> None:
     """The last words: one JSON line, or a sentence."""
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "output": str(target),
-                    "engine": result.engine,
-                    "iterations": result.iterations,
-                    "stopped_by": result.stopped_by,
-                    "losses": result.losses,
-                    "seconds": round(result.seconds, 3),
-                    "peak_bytes": result.peak_bytes,
-                }
-            )
-        )
+        click.echo(json.dumps({"output": str(target), **result.facts()}))
     elif not quiet:
         click.echo(f"{target}: {result.summary}.")
         if report:

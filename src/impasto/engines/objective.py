@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,9 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto import losses
+from impasto.engines.surface import EVERYWHERE, Controls, Surface
 from impasto.engines.tiles import Tile, Tiling
 from impasto.losses import Kind
-from impasto.losses.base import Loss, Place, PlaceLoss, Stats
+from impasto.losses.base import Loss, Place, PlaceLoss, SampleLoss, Stats
 from impasto.losses.total_variation import total_variation, variation_gradient
 from impasto.nets.passes import NetworkPass
 
@@ -25,7 +26,9 @@ class Term:
     """One loss on one layer against one target.
 
     weight: what the distance counts in the total. share: what it counts in the figure of its layer, where several
-    styles give several terms. constants: a place loss's, or the target's statistics. target: a place loss's map.
+    styles give several terms. style: which of the styles. constants: a place loss's, or what the others need of the
+    target's statistics. target: a place loss's map. guide: how much each place counts, 0..1, at any size; None where
+    all count alike.
     """
 
     kind: Kind
@@ -34,15 +37,35 @@ class Term:
     loss: Loss
     weight: float
     share: float
+    style: int = 0
     constants: Stats = field(default_factory=dict)
     target: Tensor | None = None
+    guide: Float[Tensor, "h w"] | None = None
 
     def stats(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:
         """Sums over the owned features; features cover `place.window`."""
         if isinstance(self.loss, PlaceLoss):
             assert self.target is not None
             return self.loss.stats(features, place.window.of(self.target), self.constants, place)
-        return self.loss.stats(place.owned.relative_to(place.window).of(features))
+        return self.statistics(features, place, self.guide_at(place))
+
+    def guide_at(self, place: Place) -> Float[Tensor, "rows columns"] | None:
+        """The guide on the layer's grid, at the owned places."""
+        if self.guide is None:
+            return None
+        size = (place.whole.bottom, place.whole.right)
+        if self.guide.shape != size:
+            self.guide = F.interpolate(self.guide[None, None], size, mode="area")[0, 0]
+        return place.owned.of(self.guide[None])[0]
+
+    def statistics(
+        self, features: Float[Tensor, "c h w"], place: Place, guide: Float[Tensor, "rows columns"] | None = None
+    ) -> Stats:
+        """Those of a loss that compares statistics or samples, for the picture and for the target alike."""
+        if isinstance(self.loss, SampleLoss):
+            return self.loss.stats(features, place)
+        assert not isinstance(self.loss, PlaceLoss)
+        return self.loss.stats(place.owned.relative_to(place.window).of(features), guide)
 
     def distance(self, stats: Stats) -> Float[Tensor, ""]:
         return self.loss.distance(stats, self.constants)
@@ -82,14 +105,18 @@ class Objective:
     """content_weight · mean over content layers + style_weight · mean over style layers + tv_weight · variation.
 
     The means are weighted by the layers' and the styles' own weights; every distance is relative, so that the
-    weights mean the same at every size and for every network.
+    weights mean the same at every size and for every network. turn: number of the evaluation; losses that compare
+    samples read others each turn.
 
     A picture is gone through twice: `measure` adds up the sums of all tiles, `bands` takes each tile's share of the
     gradient. A single tile is run once.
     """
 
-    def __init__(self, network: NetworkPass, terms: list[Term], tv_weight: float, tiling: Tiling) -> None:
+    def __init__(
+        self, network: NetworkPass, terms: list[Term], tv_weight: float, tiling: Tiling, surface: Surface
+    ) -> None:
         self.network, self.terms, self.tv_weight, self.tiling = network, terms, tv_weight, tiling
+        self.surface, self.turn = surface, 0
 
     def evaluate(self, picture: Float[Tensor, "1 3 h w"]) -> tuple[Value, Float[Tensor, "1 3 h w"]]:
         """Value and gradient."""
@@ -135,7 +162,7 @@ class Objective:
             weighted[term.kind] += term.weight * float(distance)
         variation = 0.0
         if self.tv_weight:
-            variation = found["tv"] = float(total_variation(picture))
+            variation = found["tv"] = float(total_variation(picture, seamless=self.surface.wrap_px is not None))
         total = weighted["content"] + weighted["style"] + self.tv_weight * variation
         return Value(total, weighted["content"], weighted["style"], found)
 
@@ -159,7 +186,8 @@ class Objective:
                 columns = slice(tile.columns.window_start, tile.columns.window_end)
                 unfinished[:, :, top:bottom, columns] += run.gradient(measured.slopes)
             if self.tv_weight:
-                variation = variation_gradient(picture, rows.core_start, rows.core_end)
+                seamless = self.surface.wrap_px is not None
+                variation = variation_gradient(picture, rows.core_start, rows.core_end, seamless=seamless)
                 core = slice(rows.core_start - first, rows.core_end - first)
                 unfinished[:, :, core] += self.tv_weight * variation
             needed = [min(later[0].rows.window_start, later[0].rows.core_start - 1) for later in lines[index + 1 :]]
@@ -173,17 +201,20 @@ class TileRun:
     """One tile run forward: the sums of its owned features, and its window's share of the gradient."""
 
     def __init__(self, objective: Objective, picture: Float[Tensor, "1 3 h w"], tile: Tile, *, keep: bool) -> None:
-        self.terms = objective.terms
-        window = tile.window.of(picture[0])[None]
-        self.run = objective.network.forward(window.contiguous(), keep=keep)
+        self.terms, self.surface, self.picture, self.tile = objective.terms, objective.surface, picture, tile
+        self.run = objective.network.forward(self.surface.seen(picture, tile.window), keep=keep)
         self.leaves: dict[str, Tensor] = {}
         self.places: dict[str, Place] = {}
         for name, features in self.run.features.items():
             # Without the batch dimension from the start: indexing a leaf costs a zero-filled copy on the way back.
             self.leaves[name] = features[0].detach().requires_grad_(keep)
-            self.places[name] = objective.tiling.place(tile, name, features[0])
         with torch.set_grad_enabled(keep):
-            self.stats = [term.stats(self.leaves[term.layer], self.places[term.layer]) for term in self.terms]
+            owned = {
+                name: own_features(leaf, name, self.surface, objective.tiling) for name, leaf in self.leaves.items()
+            }
+            for name, features in owned.items():
+                self.places[name] = replace(objective.tiling.place(tile, name, features), turn=objective.turn)
+            self.stats = [term.stats(owned[term.layer], self.places[term.layer]) for term in self.terms]
 
     def sums(self) -> list[Stats]:
         return [{name: value.detach() for name, value in stats.items()} for stats in self.stats]
@@ -194,10 +225,23 @@ class TileRun:
         def gradient_at(layer: str, features: Tensor) -> Tensor:
             chosen = [i for i, term in enumerate(self.terms) if term.layer == layer]
             outputs = [(self.stats[i][name], slope) for i in chosen for name, slope in slopes[i].items()]
-            (gradient,) = torch.autograd.grad([v for v, _ in outputs], self.leaves.pop(layer), [s for _, s in outputs])
+            # What a tile without owned features adds does not depend on them.
+            moving = [(value, slope) for value, slope in outputs if value.requires_grad]
+            (gradient,) = torch.autograd.grad([v for v, _ in moving], self.leaves.pop(layer), [s for _, s in moving])
             return gradient[None]
 
-        return self.run.backward(gradient_at)
+        return self.surface.back(self.run.backward(gradient_at), self.picture, self.tile.window)
+
+
+def own_features(
+    features: Float[Tensor, "c rows columns"], layer: str, surface: Surface, tiling: Tiling
+) -> Float[Tensor, "c h w"]:
+    """Those of the picture, without those of its continuation."""
+    if surface.wrap_px is None:
+        return features
+    info = next(info for info in tiling.infos if info.name == layer)
+    height, width = (tiling.features_of(length, info) for length in (tiling.height, tiling.width))
+    return surface.own(features, info.stride, height, width)
 
 
 def added(first: Stats, second: Stats) -> Stats:
@@ -231,20 +275,29 @@ def build_objective(
     photo: Float[Tensor, "1 3 h w"],
     styles: list[Float[Tensor, "1 3 _ _"]],
     tile_px: int | None = None,
+    controls: Controls = EVERYWHERE,
 ) -> Objective:
     """The objective for a photo and its styles.
 
     A style loss that compares place by place is given the style pictures resized to the photo; the others read them
-    as they are. tile_px: longest side of a tile's core; the result does not depend on it.
+    as they are. tile_px: longest side of a tile's core; the result does not depend on it. controls: where what
+    happens; a seamless picture is one tile.
     """
     terms: list[Term] = []
     if aim.content_weight:
-        terms += terms_of("content", aim, network, [photo], (1.0,), tile_px)
+        terms += terms_of("content", aim, network, [photo], (1.0,), tile_px, controls.seamless)
     if aim.style_weight:
         if isinstance(losses.load("style", aim.style_loss), PlaceLoss):
             styles = [resized_to(style, photo) for style in styles]
-        terms += terms_of("style", aim, network, styles, aim.style_shares, tile_px)
-    return Objective(network, terms, aim.tv_weight, tiling_of(network, photo, terms, tile_px))
+        terms += guided(terms_of("style", aim, network, styles, aim.style_shares, tile_px), controls.guides)
+    tiling = tiling_of(network, photo, terms, tile_px)
+    surface = Surface(photo, controls.keep, tiling.halo_px if controls.seamless else None)
+    return Objective(network, terms, aim.tv_weight, tiling, surface)
+
+
+def guided(terms: list[Term], guides: Sequence[Float[Tensor, "h w"] | None] | None) -> list[Term]:
+    """Terms that count their style's features where its guide says."""
+    return terms if guides is None else [replace(term, guide=guides[term.style]) for term in terms]
 
 
 def terms_of(
@@ -254,47 +307,51 @@ def terms_of(
     pictures: list[Tensor],
     shares: tuple[float, ...],
     tile_px: int | None,
+    seamless: bool = False,
 ) -> list[Term]:
     """The terms of one kind, with their targets taken from the pictures."""
     loss_name = aim.content_loss if kind == "content" else aim.style_loss
     layers = aim.content_layers if kind == "content" else aim.style_layers
     weight = aim.content_weight if kind == "content" else aim.style_weight
-    loss = losses.load(kind, loss_name)
+    loss, total = losses.load(kind, loss_name), sum(layers.values())
     terms: list[Term] = []
-    for picture, share in zip(pictures, shares, strict=True):
+    for index, (picture, share) in enumerate(zip(pictures, shares, strict=True)):
         part = share / sum(shares)
         own = [
-            Term(kind, f"{kind}_{loss_name}/{name}", name, loss, weight * part * among / sum(layers.values()), part)
+            Term(kind, f"{kind}_{loss_name}/{name}", name, loss, weight * part * among / total, part, index)
             for name, among in layers.items()
             if among and share
         ]
-        set_targets(own, network, picture, tiling_of(network, picture, own, tile_px))
+        tiling = tiling_of(network, picture, own, tile_px)
+        set_targets(own, network, picture, tiling, Surface(wrap_px=tiling.halo_px if seamless else None))
         terms += own
     return terms
 
 
-def set_targets(terms: list[Term], network: NetworkPass, picture: Tensor, tiling: Tiling) -> None:
+def set_targets(terms: list[Term], network: NetworkPass, picture: Tensor, tiling: Tiling, surface: Surface) -> None:
     """Give every term what it compares with: the sums of a picture's features, or the features themselves."""
     tiles = tiling.tiles() if terms else []
     for tile in tiles:
-        run = network.forward(tile.window.of(picture[0])[None].contiguous(), keep=False)
+        run = network.forward(surface.seen(picture, tile.window), keep=False)
         for term in terms:
-            features = run.features[term.layer][0]
+            features = own_features(run.features[term.layer][0], term.layer, surface, tiling)
             place = tiling.place(tile, term.layer, features)
-            owned = place.owned.relative_to(place.window).of(features)
             if isinstance(term.loss, PlaceLoss):
                 if term.target is None:
                     # Channels last, as the features come: so that comparing them reads both in one order.
                     size = (place.whole.bottom, place.whole.right, features.shape[0])
                     term.target = features.new_empty(size).permute(2, 0, 1)
+                owned = place.owned.relative_to(place.window).of(features)
                 place.owned.of(term.target).copy_(owned)
             else:
-                stats = term.loss.stats(owned)
+                stats = term.statistics(features, place)
                 term.constants = added(term.constants, stats) if term.constants else stats
     for term in terms:
         if isinstance(term.loss, PlaceLoss):
             assert term.target is not None
             term.constants = term.loss.constants(term.target)
+        else:
+            term.constants = term.loss.reference(term.constants)
 
 
 def tiling_of(network: NetworkPass, picture: Tensor, terms: list[Term], tile_px: int | None) -> Tiling:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from impasto.engines.objective import Aim, Objective, Value, build_objective
 from impasto.engines.optimizers import OPTIMIZERS, Optimizer, RowOptimizer
 from impasto.engines.scales import Scale
 from impasto.engines.state import Snapshot
+from impasto.engines.surface import EVERYWHERE, Controls, mixed
 from impasto.errors import RunError, UserError
 from impasto.events import Entry, Listener, Step
 from impasto.hardware import keep_big_blocks, return_big_blocks
@@ -48,7 +50,8 @@ class Task:
     before the first iteration, which may be changed; carry_detail: whether what a coarse scale changed is carried up
     onto the photo, so that the photo's finest detail is there from the first iteration of each scale.
     spare_photo(h, w): the photo in memory that may be changed; asked for once the objective has seen the photo.
-    kept: type of what an optimizer keeps between iterations where a picture is changed in place.
+    kept: type of what an optimizer keeps between iterations where a picture is changed in place. controls(h, w): where
+    on the picture what happens. budget_s: time that the scales share, each by its planned work; None for no limit.
     """
 
     photo: Callable[[int, int], Rgb]
@@ -60,6 +63,15 @@ class Task:
     learning_rate: float | None
     stages: Sequence[Stage]
     kept: torch.dtype = torch.float32
+    controls: Callable[[int, int], Controls] = lambda height, width: EVERYWHERE
+    budget_s: float | None = None
+
+    @property
+    def ends_s(self) -> list[float]:
+        """When each scale is to make room for the next."""
+        work = [stage.scale.iterations * stage.scale.height * stage.scale.width for stage in self.stages]
+        budget_s = float("inf") if self.budget_s is None else self.budget_s
+        return [budget_s * (part / sum(work)) for part in itertools.accumulate(work)]
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,6 @@ class Optimization:
     ) -> None:
         self.task, self.network, self.listeners = task, network, listeners
         self.began = time.perf_counter() - (resume.seconds if resume else 0.0)
-        self.iterations = sum(stage.scale.iterations for stage in task.stages)
         self.objective: Objective
         self.optimizer: Optimizer
         self.resume = self.checked(resume) if resume else None
@@ -92,13 +103,17 @@ class Optimization:
 
     def run(self) -> Outcome:
         first = self.resume.scale if self.resume else 0
+        stopped_by: str | None = None
         for index in range(first, len(self.task.stages)):
+            if index > first and not self.has_time_for(self.task.stages[index]):
+                stopped_by = "time_budget"
+                break
             self.enter(index)
             stopped_by = self.run_scale()
             if stopped_by is not None:
                 break
         finest = self.task.stages[-1].scale
-        picture = self.carried_up(self.at.best, finest)
+        picture = self.with_photo(self.carried_up(self.at.best, finest))
         snapshot = self.snapshot() if stopped_by in ("interrupted", "on_step") else None
         return Outcome(picture, stopped_by or "iterations", self.at.history, self.seconds, snapshot)
 
@@ -117,6 +132,15 @@ class Optimization:
         return time.perf_counter() - self.began
 
     @property
+    def iterations(self) -> int:
+        """Of all scales: as planned, or, where time ends first, as many as it will be at this pace."""
+        planned = sum(stage.scale.iterations for stage in self.task.stages)
+        if self.task.budget_s is None:
+            return planned
+        pace = len(self.at.history) / max(1e-9, min(self.seconds, self.task.budget_s))
+        return min(planned, max(len(self.at.history), round(pace * self.task.budget_s)))
+
+    @property
     def stage(self) -> Stage:
         return self.task.stages[self.at.scale]
 
@@ -130,7 +154,7 @@ class Optimization:
         # Tiles are there to hold little; windows of many sizes would leave gaps between blocks that are kept.
         (keep_big_blocks if stage.tile_px is None else return_big_blocks)()
         photo, styles = task.photo(*size), task.styles(*size)
-        self.objective = build_objective(self.network, task.aim, photo, styles, stage.tile_px)
+        self.objective = build_objective(self.network, task.aim, photo, styles, stage.tile_px, task.controls(*size))
         del photo, styles
         if self.resume:
             self.at, self.resume = self.resume, None
@@ -167,10 +191,20 @@ class Optimization:
             target[:, channel : channel + 1] += finer
         return target.clamp_(0, 1)
 
+    def has_time_for(self, stage: Stage) -> bool:
+        """Whether one iteration on a finer scale would be over in time, to judge by the last one of this scale."""
+        history = self.at.history
+        if self.task.budget_s is None or len(history) < 2:
+            return True
+        pixels = stage.scale.height * stage.scale.width / (history[-1].height * history[-1].width)
+        return self.seconds + pixels * (history[-1].seconds - history[-2].seconds) <= self.task.budget_s
+
     def run_scale(self) -> str | None:
         """Iterate on one scale; the reason where a listener stops the run."""
         step = self.step_in_place if self.stage.in_place else self.step
-        while self.at.done < self.stage.scale.iterations:
+        self.entered_s = self.seconds
+        while self.at.done < self.stage.scale.iterations and (self.at.done == 0 or self.seconds < self.end_s):
+            self.objective.turn = self.at.done
             entry = step()
             self.at.done += 1
             reason = self.tell(entry)
@@ -210,8 +244,18 @@ class Optimization:
         return entry
 
     @property
+    def end_s(self) -> float:
+        """When this scale makes room for the next; the last one is stopped by the limit of the whole run."""
+        last = self.at.scale + 1 == len(self.task.stages)
+        return float("inf") if last else self.task.ends_s[self.at.scale]
+
+    @property
     def progress(self) -> float:
-        return self.at.done / self.stage.scale.iterations
+        """Share of this scale's iterations, or of its time, that is done, 0..1."""
+        by_count = self.at.done / self.stage.scale.iterations
+        slice_s = self.task.ends_s[self.at.scale] - self.entered_s
+        by_time = (self.seconds - self.entered_s) / slice_s if slice_s > 0 else 1.0
+        return min(1.0, max(by_count, by_time))
 
     def note(self, value: Value, picture: Rgb | None) -> Entry:
         """Write a value into the history, and keep the picture, where it is a good one, if none was better."""
@@ -252,7 +296,13 @@ class Optimization:
     def preview(self) -> Picture:
         """The best picture of this scale so far."""
         best = self.at.best.clone() if self.stage.in_place else self.at.best
-        return Picture(best[0].cpu().numpy())
+        return Picture(self.with_photo(best)[0].cpu().numpy())
+
+    def with_photo(self, picture: Rgb) -> Rgb:
+        """The picture with what is kept of the photo."""
+        height, width = picture.shape[2:]
+        keep = self.task.controls(height, width).keep
+        return picture if keep is None else mixed(picture[0], self.task.photo(height, width)[0], keep)[None]
 
     def snapshot(self) -> Snapshot:
         return replace(self.at, optimizer=self.optimizer.state(), seconds=self.seconds)

@@ -21,10 +21,18 @@ LOSSES: dict[Kind, dict[str, str]] = {
     "content": {
         "mse": "impasto.losses.mse:Mse",
         "ssim": "impasto.losses.ssim:MapSsim",
+        "laplacian": "impasto.losses.laplacian:Laplacian",
+        "self_similarity": "impasto.losses.self_similarity:SelfSimilarity",
     },
     "style": {
         "gram": "impasto.losses.gram:Gram",
+        "wasserstein": "impasto.losses.wasserstein:Wasserstein",
         "mean_std": "impasto.losses.mean_std:MeanStd",
+        "moments": "impasto.losses.moments:Moments",
+        "histogram": "impasto.losses.histogram:Histogram",
+        "sliced": "impasto.losses.sliced:Sliced",
+        "nearest": "impasto.losses.nearest:Nearest",
+        "remd": "impasto.losses.remd:Remd",
         "mse": "impasto.losses.mse:Mse",
         "ssim": "impasto.losses.ssim:CorrelationSsim",
     },

@@ -2,13 +2,18 @@
 
 This alone makes one loss work on a whole picture, on tiles in bounded memory, or spread over machines: add `stats`
 over the regions, then take `distance` once. All statistics are float32 at least, whatever the features' type.
+
+A loss that must see features one by one reads samples of them on a `Lattice` over the whole map. Each region fills in
+the samples that it owns and leaves zeros for the others, so that these too add up to the whole's.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -39,11 +44,15 @@ class Box:
 
 @dataclass(frozen=True)
 class Place:
-    """Where given features lie: they cover `window` of the map `whole`, and answer for `owned` alone."""
+    """Where given features lie: they cover `window` of the map `whole`, and answer for `owned` alone.
+
+    turn: number of the evaluation; losses that read samples take them elsewhere each turn.
+    """
 
     whole: Box
     window: Box
     owned: Box
+    turn: int = 0
 
     @classmethod
     def all_of(cls, features: Float[Tensor, "c h w"]) -> Place:
@@ -51,16 +60,73 @@ class Place:
         return cls(box, box, box)
 
 
+@dataclass(frozen=True)
+class Lattice:
+    """Every `step`-th row and column of a whole map, from `top` and `left` on; at most `count` places, or nearly."""
+
+    height: int
+    width: int
+    step: int
+    top: int
+    left: int
+
+    @classmethod
+    def over(cls, place: Place, count: int) -> Lattice:
+        """About `count` places of the whole map, all of them where it has no more; others each turn."""
+        height, width = place.whole.bottom, place.whole.right
+        step = min(max(1, math.ceil(math.sqrt(height * width / count))), height, width)
+        # The R2 sequence (Roberts, 2018) spreads over the step x step offsets evenly, however few turns there are.
+        top, left = (int((0.5 + place.turn * share) % 1 * step) for share in (0.7548776662466927, 0.5698402909980532))
+        return cls(height, width, step, top, left)
+
+    def samples(self, values: Float[Tensor, "c rows columns"], place: Place) -> Float[Tensor, "c _ _"]:
+        """The owned ones of `values`, which cover `place.window`, and zeros where other regions own them; float32."""
+        rows = self.along(self.top, self.height, place.owned.top, place.owned.bottom)
+        columns = self.along(self.left, self.width, place.owned.left, place.owned.right)
+        first_row, first_column = self.top + rows[0] * self.step, self.left + columns[0] * self.step
+        owned = values[
+            :,
+            first_row - place.window.top : place.owned.bottom - place.window.top : self.step,
+            first_column - place.window.left : place.owned.right - place.window.left : self.step,
+        ]
+        return F.pad(owned.float(), (columns[0], columns[1], rows[0], rows[1]))
+
+    def along(self, start: int, length: int, first: int, end: int) -> tuple[int, int]:
+        """How many places of the lattice lie before and behind a range of rows or columns."""
+        before, through, all_of = (max(0, -(-(x - start) // self.step)) for x in (first, end, length))
+        return before, all_of - through
+
+
 class StatisticLoss(ABC):
     """Compares what features are like, wherever they are: the target is the statistics of the style picture."""
 
     @abstractmethod
-    def stats(self, features: Float[Tensor, "c h w"]) -> Stats:
-        """Sums over the features given; differentiable."""
+    def stats(self, features: Float[Tensor, "c h w"], guide: Float[Tensor, "h w"] | None = None) -> Stats:
+        """Sums over the features given; differentiable. guide: how much each place counts, 0..1; None: all alike."""
+
+    def reference(self, stats: Stats) -> Stats:
+        """What `distance` needs to know of the target, from its summed statistics; made once."""
+        return stats
 
     @abstractmethod
     def distance(self, stats: Stats, target: Stats) -> Float[Tensor, ""]:
         """How far the summed statistics are from the target's; 0 where they agree, about 1 where unrelated."""
+
+
+class SampleLoss(ABC):
+    """As a `StatisticLoss`, of features seen one by one: the target is samples of the style picture's."""
+
+    @abstractmethod
+    def stats(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:
+        """Samples of the owned features, on a `Lattice`; features cover `place.window`; differentiable."""
+
+    def reference(self, stats: Stats) -> Stats:
+        """What `distance` needs to know of the target, from its samples; made once."""
+        return stats
+
+    @abstractmethod
+    def distance(self, stats: Stats, target: Stats) -> Float[Tensor, ""]:
+        """How far the samples are from the target's; 0 where they agree, about 1 where unrelated."""
 
 
 class PlaceLoss(ABC):
@@ -91,4 +157,4 @@ class PlaceLoss(ABC):
         """How far the features are from the target; 0 where they agree, about 1 where unrelated."""
 
 
-Loss = StatisticLoss | PlaceLoss
+Loss = StatisticLoss | SampleLoss | PlaceLoss

@@ -38,8 +38,10 @@ def gram_sum(features: Float[Tensor, "c h w"]) -> Float[Tensor, "c c"]:
     return GramSum.apply(features)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def correlation_stats(features: Float[Tensor, "c h w"]) -> Stats:
-    """The Gram sum and the number of places it was summed over."""
+def correlation_stats(features: Float[Tensor, "c h w"], guide: Float[Tensor, "h w"] | None = None) -> Stats:
+    """The Gram sum and the number of places it was summed over, guided as by Gatys et al. (CVPR 2017, eq. 6-7)."""
+    if guide is not None:
+        return {"gram": gram_sum(features * guide.sqrt().to(features.dtype)), "count": guide.sum()}
     count = features.new_tensor(features.shape[1] * features.shape[2], dtype=torch.float32)
     return {"gram": gram_sum(features), "count": count}
 
@@ -47,8 +49,8 @@ def correlation_stats(features: Float[Tensor, "c h w"]) -> Stats:
 class Gram(StatisticLoss):
     """‖G − Gₛ‖² / ‖Gₛ‖² with G = F Fᵀ / (h·w): texture and colour of the style, free to fall anywhere."""
 
-    def stats(self, features: Float[Tensor, "c h w"]) -> Stats:
-        return correlation_stats(features)
+    def stats(self, features: Float[Tensor, "c h w"], guide: Float[Tensor, "h w"] | None = None) -> Stats:
+        return correlation_stats(features, guide)
 
     def distance(self, stats: Stats, target: Stats) -> Float[Tensor, ""]:
         gram, wanted = stats["gram"] / stats["count"], target["gram"] / target["count"]

@@ -15,13 +15,10 @@ class MeanStd(StatisticLoss):
     Softer than `gram`: colours and roughness of the style, less of its figures.
     """
 
-    def stats(self, features: Float[Tensor, "c h w"]) -> Stats:
+    def stats(self, features: Float[Tensor, "c h w"], guide: Float[Tensor, "h w"] | None = None) -> Stats:
         values = features.float()
-        # A variance is a small difference of large sums: in float64, where the device has it, tiles add up exactly.
-        wide = torch.float32 if values.device.type == "mps" else torch.float64
-        count = torch.tensor(values.shape[1] * values.shape[2], dtype=wide, device=values.device)
-        squares = values.square().sum((1, 2), dtype=wide)
-        return {"sum": values.sum((1, 2), dtype=wide), "squares": squares, "count": count}
+        sums = [total(values, guide), total(values.square(), guide), total(torch.ones_like(values[:1]), guide)]
+        return {"sum": sums[0], "squares": sums[1], "count": sums[2][0]}
 
     def distance(self, stats: Stats, target: Stats) -> Float[Tensor, ""]:
         wanted_mean, wanted_variance = moments(target)
@@ -31,6 +28,17 @@ class MeanStd(StatisticLoss):
         wanted_std, std = (wanted_variance + floor).sqrt(), (variance + floor).sqrt()
         error = (mean - wanted_mean).square().sum() + (std - wanted_std).square().sum()
         return error / (wanted_mean.square().sum() + wanted_std.square().sum()).clamp(min=1e-30)
+
+
+def total(values: Float[Tensor, "c h w"], guide: Float[Tensor, "h w"] | None) -> Float[Tensor, " c"]:
+    """Sum over places, each counted as often as the guide says."""
+    guided = values if guide is None else values * guide
+    return guided.sum((1, 2), dtype=wide_type(values.device))
+
+
+def wide_type(device: torch.device) -> torch.dtype:
+    """For sums whose small differences count: in float64, where the device has it, tiles add up exactly."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def moments(stats: Stats) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:

@@ -93,8 +93,8 @@ class CorrelationSsim(StatisticLoss):
     Unlike `gram` every channel counts alike, weak ones too: finer grain, less of the strongest colours.
     """
 
-    def stats(self, features: Float[Tensor, "c h w"]) -> Stats:
-        return correlation_stats(features)
+    def stats(self, features: Float[Tensor, "c h w"], guide: Float[Tensor, "h w"] | None = None) -> Stats:
+        return correlation_stats(features, guide)
 
     def distance(self, stats: Stats, target: Stats) -> Float[Tensor, ""]:
         x, y = stats["gram"] / stats["count"], target["gram"] / target["count"]

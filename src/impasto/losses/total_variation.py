@@ -10,8 +10,13 @@ from torch import Tensor
 ROWS = 512
 
 
-def total_variation(picture: Float[Tensor, "1 3 h w"]) -> Float[Tensor, ""]:
-    """Mean squared difference between neighbours, down plus across; more weight on it gives smoother pictures."""
+def total_variation(picture: Float[Tensor, "1 3 h w"], *, seamless: bool = False) -> Float[Tensor, ""]:
+    """Mean squared difference between neighbours, down plus across; more weight on it gives smoother pictures.
+
+    seamless: whether opposite borders are neighbours too.
+    """
+    if seamless:
+        return (picture.roll(-1, 2) - picture).square().mean() + (picture.roll(-1, 3) - picture).square().mean()
     height, width = picture.shape[2:]
     bands = [picture[:, :, top : top + ROWS + 1] for top in range(0, height, ROWS)]
     down = torch.stack([band.diff(dim=2).square().sum() for band in bands]).sum()
@@ -19,8 +24,13 @@ def total_variation(picture: Float[Tensor, "1 3 h w"]) -> Float[Tensor, ""]:
     return down / (3 * (height - 1) * width) + across / (3 * height * (width - 1))
 
 
-def variation_gradient(picture: Float[Tensor, "1 3 h w"], top: int, bottom: int) -> Float[Tensor, "1 3 rows w"]:
+def variation_gradient(
+    picture: Float[Tensor, "1 3 h w"], top: int, bottom: int, *, seamless: bool = False
+) -> Float[Tensor, "1 3 rows w"]:
     """The gradient of `total_variation` at the rows from `top` to `bottom`; reads one more row on each side."""
+    if seamless:
+        around = sum(picture.roll(step, axis) for axis in (2, 3) for step in (-1, 1))
+        return ((4 * picture - around) * (2 / picture.numel()))[:, :, top:bottom]
     height, width = picture.shape[2:]
     first = max(0, top - 1)
     rows = picture[:, :, first : bottom + 1]

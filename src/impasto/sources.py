@@ -1,0 +1,141 @@
+"""The pictures of a job: read, at the result's size, and at any size that a scale asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from impasto import colour
+from impasto.engines.surface import Controls
+from impasto.errors import JobError
+from impasto.job import SMALLEST_SIDE_PX, StyleJob
+from impasto.periodic import periodic
+from impasto.picture import Picture, read_picture
+from impasto.regions import Regions, read_regions
+
+TEXTURE_PX = 512
+
+
+@dataclass
+class Sources:
+    """The pictures of a job, read and at the result's size; styles are resized when a scale asks for them.
+
+    spendable: nobody else needs the photo's pixels, so that their memory may become the picture's.
+    """
+
+    photo: Picture
+    styles: tuple[Picture, ...]
+    style_scale: float
+    device: torch.device
+    spendable: bool
+    regions: Regions = field(default_factory=Regions)
+    seamless: bool = False
+    cache: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    cached_controls: dict[tuple[int, int], Controls] = field(default_factory=dict)
+
+    def photo_at(self, height: int, width: int) -> Tensor:
+        if (height, width) not in self.cache:
+            photo = self.photo.resized(height, width)
+            photo = photo.with_pixels(periodic(photo.pixels)) if self.seamless else photo
+            self.cache[height, width] = to_tensor(photo, self.device)
+        return self.cache[height, width]
+
+    def spare_photo_at(self, height: int, width: int) -> Tensor:
+        """The photo, to be changed: in memory of its own, or for the last time in the photo's."""
+        photo = self.photo_at(height, width)
+        if (height, width) != self.size or not self.spendable:
+            return photo.clone()
+        del self.cache[height, width]
+        return photo
+
+    def styles_at(self, height: int, width: int) -> list[Tensor]:
+        """Each style scaled so that its longest side is the result's times `style_scale`."""
+        longest = max(height, width) * self.style_scale
+        return [to_tensor(style.resized(*fitted(style, longest)), self.device) for style in self.styles]
+
+    def controls_at(self, height: int, width: int) -> Controls:
+        """Where on the picture what happens."""
+        if (height, width) not in self.cached_controls:
+            regions = self.regions.resized(height, width)
+            shares = None if regions.styles is None else [self.on_device(share) for share in regions.styles]
+            keep = None if regions.keep is None else self.on_device(regions.keep)
+            self.cached_controls[height, width] = Controls(shares, keep, self.seamless)
+        return self.cached_controls[height, width]
+
+    def on_device(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.photo.height, self.photo.width
+
+    @property
+    def style_px(self) -> float:
+        """Pixels of all styles for each pixel of the result."""
+        longest = max(self.size) * self.style_scale
+        return sum(math.prod(fitted(style, longest)) for style in self.styles) / math.prod(self.size)
+
+
+def to_tensor(picture: Picture, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture.pixels))[None].to(device)
+
+
+def fitted(picture: Picture, longest: float) -> tuple[int, int]:
+    """Height and width with the given longest side, neither under the smallest that networks read."""
+    factor = longest / max(picture.height, picture.width)
+    return max(SMALLEST_SIDE_PX, round(picture.height * factor)), max(SMALLEST_SIDE_PX, round(picture.width * factor))
+
+
+def read_sources(
+    job: StyleJob, photo: Picture | None, styles: Sequence[Picture] | None, device: torch.device
+) -> Sources:
+    def read(file: str) -> Picture:
+        return read_picture(file, max_pixels=job.max_pixels)
+
+    given = photo
+    if photo is None:
+        photo = read(job.photo) if job.photo else no_photo(job)
+    if styles is None:
+        styles = [read(style.file) for style in job.styles]
+    styles = [*styles, *([read(job.mask_rest)] if job.mask_rest else [])]
+    photo = at_size(photo, job.size)
+    regions = read_regions(job, photo, len(styles))
+    styles = [*styles, *(read(mask.style) for mask in job.mask)]
+    if not styles and not job.model:
+        raise JobError("The job names no style picture: give at least one.")
+    if job.match_colour:
+        styles = [style.with_pixels(colour.match_colour(style.pixels, photo.pixels)) for style in styles]
+    spendable = photo is not given and not job.keep_colour and regions.keep is None and device.type == "cpu"
+    return Sources(photo, tuple(styles), job.style_scale, device, spendable, regions, job.seamless)
+
+
+def no_photo(job: StyleJob) -> Picture:
+    """What stands for the photo where a texture is made of the style alone: its size."""
+    if job.content_weight:
+        raise JobError("The job names no photo: give one.")
+    if job.keep_colour or job.match_colour:
+        raise JobError("The job names no photo whose colours could be had: leave out keep_colour and match_colour.")
+    side = job.size or TEXTURE_PX
+    return Picture(np.full((3, side, side), 0.5, np.float32), name="the texture")
+
+
+def at_size(photo: Picture, size: int | None) -> Picture:
+    """The photo with the given longest side, or as it is."""
+    if size is None:
+        return photo
+    factor = size / max(photo.height, photo.width)
+    height, width = round(photo.height * factor), round(photo.width * factor)
+    if min(height, width) < SMALLEST_SIDE_PX:
+        least = math.ceil(SMALLEST_SIDE_PX * max(photo.height, photo.width) / min(photo.height, photo.width))
+        raise JobError(
+            f"--size {size} would make {photo.name} {width}x{height} px, and no side may be under "
+            f"{SMALLEST_SIDE_PX} px: use --size {least} or more."
+        )
+    if height * width > 268_435_456 * 4:
+        raise JobError(f"--size {size} would make a picture of {width}x{height} px: use a smaller size.")
+    return photo.resized(height, width)
