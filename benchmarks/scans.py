@@ -82,10 +82,8 @@ def two_scanners(folder: Path) -> None:
                 )
                 worst.append(abs(after - wanted) / abs(before - wanted))
         left = f"{np.mean(worst):.1%} left in the mean, {max(worst):.1%} at worst"
-        print(
-            f"two scanners, {method}: of a tissue's difference {left}; {np.median(rates):.1f} Mvoxels a CPU second, "
-            "fit included"
-        )
+        rate = f"{np.median(rates):.1f} million voxels a CPU second, fit included"
+        print(f"two scanners, {method}: of a tissue's difference {left}; {rate}")
         stated(f"{method} leaves <= {MOST_LEFT:.0%}", max(worst) <= MOST_LEFT)
 
 

@@ -328,6 +328,33 @@ def test_files_that_are_no_sound_scan(tmp_path: Path, head: np.ndarray) -> None:
         assert file.name in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["dcm", "nii", "nii.gz", "tif", "zlib.tif"])
+def test_a_file_cut_anywhere_is_refused(kind: str, tmp_path: Path, head: np.ndarray) -> None:
+    whole = tmp_path / f"whole.{kind}"
+    if kind == "dcm":
+        dicom_slice(np.rint(head[3]), whole, 0, "1.2.5")
+    elif kind.startswith("nii"):
+        nifti(whole, head)
+    else:
+        stack(whole, np.rint(head[3]).astype(np.uint16), compression="zlib" if "zlib" in kind else None)
+    data = whole.read_bytes()
+    short = tmp_path / f"short.{kind}"
+    for share in np.linspace(0, 0.97, 24):
+        short.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(UserError, match="short"):
+            read_scan(short)
+
+
+def test_dicom_without_a_needed_field(tmp_path: Path, head: np.ndarray) -> None:
+    dicom_slice(np.rint(head[3]), tmp_path / "in.dcm", 0, "1.2.5")
+    for name in ("Rows", "BitsStored", "PixelRepresentation", "SOPInstanceUID"):
+        dataset = pydicom.dcmread(tmp_path / "in.dcm")
+        delattr(dataset, name)
+        dataset.save_as(tmp_path / "out.dcm")
+        with pytest.raises(UserError, match=f"does not tell its {name}"):
+            read_scan(tmp_path / "out.dcm")
+
+
 def test_tiff_compressed_by_a_codec_that_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = stack(tmp_path / "in.tif", np.zeros((40, 40), np.uint16), compression="lzw")
 

@@ -38,7 +38,9 @@ PATH = click.Path(path_type=Path)
     "--method", type=click.Choice(["nyul", "histogram"]),
     help="nyul: 11 landmarks, smooth and steady; histogram: 101, closer to the reference. [default: nyul]",
 )  # fmt: skip
-@click.option("--axes", help="Order of the axes of TIFF stacks that do not tell it, such as ZYX or TCYX.")
+@click.option(
+    "--axes", metavar="ORDER", help="Order of the axes of TIFF stacks that do not tell it, such as ZYX or TCYX."
+)
 @click.option("--save-landmarks", type=PATH, metavar="FILE", help="Write the references' landmarks as .json.")
 @click.option(
     "--nuclei", type=click.IntRange(1), metavar="CHANNEL",

@@ -31,6 +31,11 @@ COMMON = {
     "Rows": "sizes", "Columns": "sizes", "PixelSpacing": "pixel spacings", "ImageOrientationPatient": "orientations",
     "Modality": "modalities", "PhotometricInterpretation": "photometric interpretations",
 }  # fmt: skip
+# What an image cannot be read and derived from without.
+NEEDED = [
+    "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PhotometricInterpretation", "SOPClassUID",
+    "SOPInstanceUID",
+]  # fmt: skip
 # They show or sign the source's pixels and would be false beside other ones.
 STALE = ["IconImageSequence", "DigitalSignaturesSequence", "MACParametersSequence"]
 # Shorter words are initials and codes.
@@ -77,6 +82,9 @@ def check_pixels(file: Path, dataset: Dataset) -> None:
 
     if "PixelData" not in dataset:
         raise UserError(f"{file} ({dataset.get('Modality', 'no modality')}) holds no integer pixels: name an image.")
+    for tag in NEEDED:
+        if dataset.get(tag) is None:
+            raise UserError(f"{file} does not tell its {tag}: write it anew with a DICOM tool.")
     if dataset.get("SamplesPerPixel", 1) != 1 or not dataset.PhotometricInterpretation.startswith("MONOCHROME"):
         raise UserError(f"{file} is a colour picture: intensities are harmonised, colours by `impasto stain`.")
     if "ModalityLUTSequence" in dataset:
@@ -110,7 +118,7 @@ def in_order(folder: Path, datasets: list[FileDataset]) -> list[FileDataset]:
     for tag, what in COMMON.items():
         if len({str(rounded(dataset.get(tag))) for dataset in datasets}) > 1:
             raise UserError(f"{folder} holds slices of different {what}: put each kind into a folder of its own.")
-    if any("ImagePositionPatient" not in dataset for dataset in datasets):
+    if any(tag not in dataset for dataset in datasets for tag in ("ImagePositionPatient", "ImageOrientationPatient")):
         raise UserError(f"{folder} holds slices that do not tell where they lie: a series needs their positions.")
     times = defaultdict(list)
     for dataset in datasets:
@@ -157,8 +165,8 @@ def along_normal(dataset: Dataset) -> float:
 
 def scan_of(path: Path, datasets: list[FileDataset]) -> Scan:
     parts = [part for dataset in datasets for part in parts_of(dataset)]
-    slices = len({round(along_normal(dataset), 4) for dataset in datasets}) if path.is_dir() and len(parts) > 1 else 0
-    depth = slices or len(parts)
+    several = len(datasets) > 1
+    depth = len({round(along_normal(dataset), 4) for dataset in datasets}) if several else len(parts)
     placed = tuple(Part(**(vars(part) | {"place": index % depth})) for index, part in enumerate(parts))
     shape = (depth, *parts[0].stored.shape)
     first = datasets[0]
