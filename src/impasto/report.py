@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from impasto.run import Result
 
 CHECKPOINT = "checkpoint.safetensors"
+JOB, RUN, PICTURE = "job.json", "run.json", "result.png"
 # Seconds between checkpoints: seldom enough to cost little beside the iterations.
 CHECKPOINT_EVERY_S = 20.0
 FRAMES = 12
@@ -83,7 +84,7 @@ class Report:
             if int(old.stem.partition("-")[2]) >= iteration:
                 old.unlink()
         self.frames = sorted(self.folder.glob("frame-*.png"))
-        self.write("job.json", self.job.model_dump_json(indent=2) + "\n")
+        self.write(JOB, self.job.model_dump_json(indent=2) + "\n")
 
     def write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text, encoding="utf-8")
@@ -105,8 +106,8 @@ class Report:
         self.write("history.csv", history_csv(result.history))
         if result.losses:
             loss_curves(result.history).savefig(self.folder / "losses.png", dpi=110)
-        write_picture(result.picture, self.folder / "result.png")
-        self.write("run.json", json.dumps(result.facts(), indent=2) + "\n")
+        write_picture(result.picture, self.folder / PICTURE)
+        self.write(RUN, json.dumps(result.facts(), indent=2) + "\n")
         self.write("index.html", page(result, self.frames))
         if result.snapshot:
             result.snapshot.save(self.folder / CHECKPOINT, self.job.model_dump_json())

@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from impasto import report as report_folder
 from impasto.errors import JobError, UserError
 from impasto.job import Style, StyleJob, parse_style
 from impasto.picture import WRITE_SUFFIXES, Picture
 from impasto.run import Result
 
-# What a report folder holds; see `impasto.report`.
-REPORT_JOB, REPORT_PICTURE, REPORT_RUN = "job.json", "result.png", "run.json"
 IN_MEMORY = "a picture in memory"
 
 
@@ -149,7 +148,7 @@ def job_of(picture: Path) -> Path:
 
 
 def is_report(folder: Path) -> bool:
-    return (folder / REPORT_JOB).is_file() and (folder / REPORT_PICTURE).is_file()
+    return (folder / report_folder.JOB).is_file() and (folder / report_folder.PICTURE).is_file()
 
 
 def runs_beside(picture: Path) -> dict[str, Path]:
@@ -158,7 +157,7 @@ def runs_beside(picture: Path) -> dict[str, Path]:
 
 def runs_of(reports: Sequence[Path]) -> dict[str, Path]:
     """Report folders by their jobs: a result with the same job is of that run."""
-    return {StyleJob.load(report / REPORT_JOB).model_dump_json(): report for report in reports}
+    return {StyleJob.load(report / report_folder.JOB).model_dump_json(): report for report in reports}
 
 
 def from_file(picture: Path, given: Given, runs: dict[str, Path]) -> Found:
@@ -176,8 +175,8 @@ def from_file(picture: Path, given: Given, runs: dict[str, Path]) -> Found:
 
 
 def from_report(report: Path, given: Given) -> Found:
-    job = StyleJob.load(report / REPORT_JOB)
-    return with_run(from_job(job, given, report, str(report), report / REPORT_PICTURE), *run_of(report))
+    job = StyleJob.load(report / report_folder.JOB)
+    return with_run(from_job(job, given, report, str(report), report / report_folder.PICTURE), *run_of(report))
 
 
 def from_job(job: StyleJob, given: Given, folder: Path, name: str, picture: Picture | Path) -> Found:
@@ -202,7 +201,7 @@ def located(file: str, folder: Path, name: str, what: str) -> Path:
 
 def run_of(report: Path) -> tuple[float | None, int | None]:
     """Seconds and peak memory that a report tells of its run."""
-    file = report / REPORT_RUN
+    file = report / report_folder.RUN
     if not file.is_file():
         return None, None
     try:
