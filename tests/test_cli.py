@@ -16,8 +16,9 @@ from PIL import Image
 
 from impasto.cli.main import COMMANDS, main
 from impasto.cli.stylize import Interruption
+from impasto.events import Entry, Step
 from impasto.job import StyleJob
-from impasto.picture import read_picture
+from impasto.picture import Picture, read_picture
 from support import impasto
 
 NET = ["--backbone", "net.safetensors"]
@@ -143,14 +144,16 @@ def test_killed_run_resumes_from_its_last_checkpoint(files: Path) -> None:
 
 
 def test_signals_before_the_first_step_end_the_program() -> None:
+    entry = Entry(0, 0, 8, 8, 0.0, 1.0, 0.5, 0.5, {})
+    step = Step(entry, [entry], 2, 1, lambda: Picture(np.zeros((3, 16, 16), np.float32)), None)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         interruption = Interruption()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
-        assert interruption(None) is None  # type: ignore[arg-type]
+        assert interruption(step) is None
         os.kill(os.getpid(), signal.SIGINT)
-        assert interruption(None) == "interrupted"  # type: ignore[arg-type]
+        assert interruption(step) == "interrupted"
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     finally:
@@ -226,7 +229,7 @@ def test_mistakes_get_one_sentence_and_write_nothing(
 
 def test_weights_out_of_reach_fail_with_the_way_out(files: Path) -> None:
     environment = {**os.environ, "IMPASTO_CACHE": str(files / "empty")}
-    done = impasto("photo.png", "style.png", "-o", "out.png", cwd=files, env=environment)
+    done = impasto("photo.png", "style.png", "-o", "out.png", "--engine", "optimize", cwd=files, env=environment)
     assert done.returncode == 1
     assert "impasto weights fetch vgg16" in done.stderr
     assert "Traceback" not in done.stderr

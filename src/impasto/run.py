@@ -62,7 +62,8 @@ class Result:
     def summary(self) -> str:
         """What was done, in a few words."""
         if self.engine == "fast":
-            return f"painted in one pass in {self.seconds:.2f} s"
+            stopped = "" if self.stopped_by == "iterations" else f", in part: stopped by {self.stopped_by}"
+            return f"painted in one pass in {self.seconds:.2f} s{stopped}"
         return f"{self.iterations} iterations in {self.seconds:.1f} s, stopped by {self.stopped_by}"
 
     @property
@@ -142,10 +143,11 @@ class Optimize:
 
     task: Task
     network: NetworkPass
+    limits: Sequence[Listener]
     name: str = field(default="optimize", init=False)
 
     def run(self, listeners: Sequence[Listener], resume: Snapshot | None) -> Outcome:
-        return Optimization(self.task, self.network, listeners, resume).run()
+        return Optimization(self.task, self.network, [*listeners, *self.limits], resume).run()
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class Prepared:
 
     def run(self, listeners: Sequence[Listener] = (), resume: Snapshot | None = None) -> Result:
         """Run the engine. listeners: hear of every step, and may stop the run."""
-        outcome = self.engine.run([*listeners, *limits(self.job)], resume)
+        outcome = self.engine.run(listeners, resume)
         return finish(self.job, self.sources, self.engine.name, outcome)
 
     def snapshot(self, file: Path) -> Snapshot:
@@ -197,7 +199,7 @@ def prepare_run(
         )
     task = make_task(job, sources, own, loaded)
     check_sizes(own, task)
-    return Prepared(job, sources, Optimize(task, prepare_network(own, job, task.aim.layers, device)))
+    return Prepared(job, sources, Optimize(task, prepare_network(own, job, task.aim.layers, device), limits(job)))
 
 
 def run(
