@@ -18,7 +18,7 @@ from impasto.cli.main import COMMANDS, main
 from impasto.cli.stylize import Interruption
 from impasto.events import Entry, Step
 from impasto.job import StyleJob
-from impasto.picture import read_picture
+from impasto.picture import Picture, read_picture
 from support import impasto
 
 NET = ["--backbone", "net.safetensors"]
@@ -144,6 +144,8 @@ def test_killed_run_resumes_from_its_last_checkpoint(files: Path) -> None:
 
 
 def test_signals_before_the_first_step_end_the_program() -> None:
+    entry = Entry(0, 0, 8, 8, 0.0, 1.0, 0.5, 0.5, {})
+    step = Step(entry, [entry], 2, 1, lambda: Picture(np.zeros((3, 16, 16), np.float32)), None)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         interruption = Interruption()

@@ -97,9 +97,11 @@ def test_works_with_nothing_fetched(files: Path) -> None:
 
 def test_auto_without_weights_is_a_draft_that_says_so(files: Path) -> None:
     environment = os.environ | {"IMPASTO_CACHE": str(files / "empty")}
-    done = command("photo.png", "style.png", "-o", "out.png", "--json", cwd=files, env=environment)
+    asked = ["photo.png", "style.png", "-o", "out.png", "--json", "--quality", "best", "--time-budget", "0.001s"]
+    done = command(*asked, cwd=files, env=environment)
     assert done.returncode == 0
-    assert json.loads(done.stdout)["engine"] == "fast"
+    said = json.loads(done.stdout)
+    assert (said["engine"], said["stopped_by"], said["losses"]) == ("fast", "iterations", {})
     assert done.stderr.count("\n") == 1 and "impasto weights fetch vgg16" in done.stderr
     refused = command("photo.png", "style.png", "-o", "b.png", "--tv-weight", 1, cwd=files, env=environment)
     assert refused.returncode == 1 and not (files / "b.png").exists(), "an option would have been left unused"

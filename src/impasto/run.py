@@ -69,7 +69,8 @@ class Result:
     def summary(self) -> str:
         """What was done, in a few words."""
         if self.engine == "fast":
-            return f"painted in one pass in {self.seconds:.2f} s"
+            stopped = "" if self.stopped_by == "iterations" else f", in part: stopped by {self.stopped_by}"
+            return f"painted in one pass in {self.seconds:.2f} s{stopped}"
         return f"{self.iterations} iterations in {self.seconds:.1f} s, stopped by {self.stopped_by}"
 
     @property
@@ -125,10 +126,11 @@ class Optimize:
 
     task: Task
     network: NetworkPass
+    limits: Sequence[Listener]
     name: str = field(default="optimize", init=False)
 
     def run(self, listeners: Sequence[Listener], resume: Snapshot | None) -> Outcome:
-        return Optimization(self.task, self.network, listeners, resume).run()
+        return Optimization(self.task, self.network, [*listeners, *self.limits], resume).run()
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class Prepared:
 
     def run(self, listeners: Sequence[Listener] = (), resume: Snapshot | None = None) -> Result:
         """Run the engine. listeners: hear of every step, and may stop the run."""
-        outcome = self.engine.run([*listeners, *limits(self.job)], resume)
+        outcome = self.engine.run(listeners, resume)
         return finish(self.job, self.sources, self.engine.name, outcome)
 
     def snapshot(self, file: Path) -> Snapshot:
@@ -204,7 +206,7 @@ def prepare_optimize(job: StyleJob, sources: Sources, network: Network, loaded: 
         job.init in ("content", "draft"), aim, job.learning_rate, stages, kept, controls_of(job, sources, network),
         job.time_budget,
     )  # fmt: skip
-    return Prepared(job, sources, Optimize(task, ready), plan)
+    return Prepared(job, sources, Optimize(task, ready, limits(job)), plan)
 
 
 def run(

@@ -206,7 +206,8 @@ class HeldOut:
             found.append(training.objective(torch.cat(pictures), targets)[1])
         if rows:
             # Resizing rounds to a hair above 1.
-            Picture.from_any(torch.cat(rows, 2)[0].clamp(0, 1).cpu()).save(file)
+            sheet = (torch.cat(rows, 2)[0].clamp(0, 1) * 255).round().byte().cpu()
+            Picture.from_any(sheet).save(file)
         return [
             {"strength": strength}
             | with_style({name: sum(float(pair[name][at]) for pair in found) / len(found) for name in found[0]})
