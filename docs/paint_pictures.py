@@ -112,8 +112,8 @@ def control() -> Image.Image:
         one: dict[str, Any] = {"mask": [f"{left}={STYLES / 'night.jpg'}"]}
         cells = [
             ("left.png", at_width(Image.open(left), 256)),
-            ("--mask left.png=night --mask-rest mosaic", painted("astronaut", None, **SMALLER, **both)),
-            ("--mask left.png=night", painted("astronaut", None, **SMALLER, **one)),
+            ("--mask left.png=night.jpg", painted("astronaut", None, **SMALLER, **one)),
+            ("... --mask-rest mosaic.jpg", painted("astronaut", None, **SMALLER, **both)),
             ("face.png", at_width(Image.open(face), 256)),
             ("without", painted("astronaut", "night", **SMALLER)),
             ("--protect face.png", painted("astronaut", "night", **SMALLER, protect=str(face))),

@@ -338,6 +338,16 @@ def test_variations_differ_and_are_shown_together(folder: Path, capsys: pytest.C
     assert abs(again[0].picture.pixels - pictures[1]).max() <= 0.5 / 255 + 1e-6
 
 
+def test_the_plan_of_variations_paints_none(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["photo.png", "style.png", "-o", "out.png", "--variations", "3", "--dry-run"]
+    for name, value in RUN.items():
+        arguments += [f"--{name.replace('_', '-')}", str(value)]
+    before = sorted(folder.iterdir())
+    assert main(arguments) == 0
+    assert "5 iterations" in capsys.readouterr().out
+    assert sorted(folder.iterdir()) == before
+
+
 def test_a_contact_sheet_shows_every_picture_on_white() -> None:
     pictures = [Picture(np.full((3, 30, 20), value, np.float32)) for value in (0.1, 0.2, 0.3)]
     clear = Picture(np.zeros((3, 30, 20), np.float32), alpha=np.zeros((30, 20), np.float32))

@@ -80,11 +80,11 @@ def stylize(
     else:
         wanted = asked_job(pictures, job, options)
     target = output or free_name(wanted)
-    if count:
-        return work_variations(wanted, count, target, report or resume, as_json, quiet)
     check_target(target, wanted)
     if dry_run:
         return tell_plan(wanted, as_json)
+    if count:
+        return work_variations(wanted, count, target, report or resume, as_json, quiet)
     return work(wanted, target, report, resume, as_json, quiet)
 
 
