@@ -61,10 +61,10 @@ def test_gradient_against_finite_differences(kind: str, name: str, seed: int) ->
     # Along the gradient and along a random way; central differences in float32 are good to a few parts in 100.
     generator = torch.Generator().manual_seed(seed)
     for way in (gradient / gradient.norm(), torch.randn(x.shape, generator=generator) / x.numel() ** 0.5):
-        step = 2e-2
+        step = 5e-3 if name in KINKED else 2e-2
         difference = (distance(loss, x + step * way, target) - distance(loss, x - step * way, target)) / (2 * step)
         expected = (gradient * way).sum()
-        kinks = 0.2 if name in KINKED else 0.02
+        kinks = 0.35 if name in KINKED else 0.02
         assert float(difference) == pytest.approx(float(expected), rel=0.05, abs=kinks * float(gradient.norm()))
 
 
