@@ -186,6 +186,7 @@ BAD = [
     (["photo.png", "style.png:0"], "All style weights are 0"),
     (["photo.png", "style.png:-1"], "weight must be greater than or equal to 0"),
     (["photo.png", "style.png", "--optimizer", "sgd"], "--optimizer must be 'auto', 'adam', 'lbfgs' or 'gd'"),
+    (["photo.png", "style.png", "-o", "new/../out.png", *SMALL], "the folder new/.. does not exist"),
     (["photo.png", "style.png", "--memory-budget", "much"], "--memory-budget must be a size such as 4GiB or 500MB"),
     (["photo.png", "style.png", "--memory-budget", "1MiB", *SMALL], "MiB is the least that would do"),
     (["photo.png", "style.png", "--style-loss", "gramm"], "did you mean 'gram'"),

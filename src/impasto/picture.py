@@ -318,8 +318,10 @@ def _check_place(path: Path) -> None:
     folder = path.resolve().parent
     if path.is_dir():
         raise PictureError(f"{path} is a folder; add a file name.")
-    if not folder.is_dir():
-        raise PictureError(f"{path} cannot be written, since the folder {folder} does not exist; make it first.")
+    # Also as it is spelled: `new/..` is a folder only where there is a `new`.
+    for place in (path.parent, folder):
+        if not place.is_dir():
+            raise PictureError(f"{path} cannot be written, since the folder {place} does not exist; make it first.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PictureError(f"{path} cannot be written, since the folder {folder} is read-only; choose another.")
     if path.exists() and not path.is_file():
