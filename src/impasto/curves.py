@@ -14,7 +14,7 @@ def loss_curves(history: Sequence[Entry]) -> Any:
     # A figure of its own rather than pyplot's, which would need a display and keep the figure alive.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     finite = [entry for entry in history if math.isfinite(entry.total)]
     steps = [entry.iteration for entry in finite]
@@ -25,7 +25,8 @@ def loss_curves(history: Sequence[Entry]) -> Any:
     for axes, title in ((left, "Objective, weighted"), (right, "Distances, by kind and layer")):
         axes.set(title=title, xlabel="iteration", yscale="log")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        # Beside the curves, which leave no corner free.
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         for before, entry in zip(finite, finite[1:], strict=False):
             if entry.scale != before.scale:
                 axes.axvline(entry.iteration - 0.5, color="grey", linestyle=":", linewidth=1)
