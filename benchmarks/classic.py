@@ -13,6 +13,7 @@ from pathlib import Path
 import impasto
 from benchmarks.data import eval_pairs
 from benchmarks.judge import Judge, as_saved, read
+from benchmarks.verdict import verdict
 
 SIZE, ITERATIONS, PAIRS = 512, 300, 5
 MOST_STYLE, MOST_CONTENT, MOST_SECONDS = 0.02, 1.0, 0.6
@@ -50,9 +51,7 @@ def main() -> int:
         f"mean content <= {MOST_CONTENT}": content <= MOST_CONTENT,
         f"mean seconds an iteration <= {MOST_SECONDS}": seconds <= MOST_SECONDS,
     }
-    for label, reached in met.items():
-        print(f"{label}: {'met' if reached else 'MISSED'}")
-    return 0 if all(met.values()) else 1
+    return verdict(met)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import numpy as np
 
 import impasto
 from benchmarks.data import eval_pairs
+from benchmarks.verdict import verdict
 from impasto.evaluation.artefacts import border_score, checkerboard_score
 from impasto.evaluation.case import View, fitted
 from impasto.evaluation.compare import Comparison, comparison
@@ -151,9 +152,7 @@ def main() -> int:
     met = check_agreement(found) | check_artefacts(folder)
     met = check_settings(found) | check_baselines(found["default"]) | met
     print()
-    for label, reached in met.items():
-        print(f"{label}: {'met' if reached else 'MISSED'}")
-    return 0 if all(met.values()) else 1
+    return verdict(met)
 
 
 if __name__ == "__main__":

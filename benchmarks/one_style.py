@@ -18,6 +18,7 @@ from torch import Tensor
 from benchmarks.any_style import distances, milliseconds, paint, square
 from benchmarks.data import ROOT
 from benchmarks.judge import Judge
+from benchmarks.verdict import verdict
 from impasto.hardware import choose_dtype, keep_big_blocks
 from impasto.nets.any_style import SHIPPED, AnyStyle, load_any_style
 
@@ -48,9 +49,7 @@ def main() -> int:
         f"{time_ms:.0f} ms <= {MOST_MS} ms": time_ms <= MOST_MS,
         f"{asked.model.stat().st_size} bytes <= {MOST_BYTES}": asked.model.stat().st_size <= MOST_BYTES,
     }
-    for label, reached in met.items():
-        print(f"{label}: {'met' if reached else 'MISSED'}")
-    return 0 if all(met.values()) else 1
+    return verdict(met)
 
 
 def mean_distances(judge: Judge, network: AnyStyle, files: list[Path], style: Tensor, strength: float) -> list[float]:

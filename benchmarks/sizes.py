@@ -19,6 +19,7 @@ from PIL import Image
 
 import impasto
 from benchmarks.data import eval_pairs
+from benchmarks.verdict import verdict
 from impasto.colour import srgb_to_oklab
 from impasto.evaluation.artefacts import border_score, checkerboard_score
 from impasto.evaluation.case import View, fitted
@@ -98,9 +99,7 @@ def main() -> int:
         told = ", ".join(f"{mean:.3f}" for mean in means)
         met[f"{name} {told}: within {MOST_CHANGE:.0%}"] = change <= MOST_CHANGE
     print()
-    for label, reached in met.items():
-        print(f"{label}: {'met' if reached else 'MISSED'}")
-    return 0 if all(met.values()) else 1
+    return verdict(met)
 
 
 if __name__ == "__main__":

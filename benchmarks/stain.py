@@ -18,6 +18,7 @@ import numpy as np
 from skimage.color import rgb2lab
 
 from benchmarks.data import ROOT
+from benchmarks.verdict import verdict
 from impasto.medical.check import check, gradient_correlation, luminance_ssim
 from impasto.medical.normalizer import StainNormalizer, StainWarning, picture_pixels
 from impasto.medical.slides import open_slide, transform_slide
@@ -43,9 +44,7 @@ def main() -> int:
     if DEFAULT_METHOD in (sys.argv[1:] or [DEFAULT_METHOD]):
         met |= speeds(whole, reference)
         met |= memory()
-    for label, reached in met.items():
-        print(f"{label}: {'met' if reached else 'MISSED'}")
-    return 0 if all(met.values()) else 1
+    return verdict(met)
 
 
 def slide_pixels() -> np.ndarray:
