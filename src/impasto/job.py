@@ -176,10 +176,11 @@ class StyleJob(BaseModel):
         "then unstable.",
     )
     init: str = Field(
-        "content",
+        "auto",
         description="What the picture starts as: content (the photo), draft (of the fast engine), random (noise by "
-        "--seed), style, or a file. The photo keeps most of its content.",
-        json_schema_extra={"unit": "content|draft|random|style|FILE"},
+        "--seed), style, or a file; auto is draft, which is far ahead in the first iterations, and content with "
+        "--engine optimize or where not all of the picture is painted alike (--mask, --seamless).",
+        json_schema_extra={"unit": "auto|content|draft|random|style|FILE"},
     )
     content_layers: Layers = Field(
         CLASSIC_CONTENT,
@@ -307,6 +308,14 @@ class StyleJob(BaseModel):
         return self.iterations or ITERATIONS[self.quality]
 
     @property
+    def start(self) -> str:
+        """What the picture starts as: `init`, its `auto` decided."""
+        if self.init != "auto":
+            return self.init
+        painted_alike = not self.mask and not self.seamless and self.content_weight > 0
+        return "draft" if self.engine == "auto" and painted_alike else "content"
+
+    @property
     def is_fast(self) -> bool:
         """Whether one pass is what was asked for."""
         return self.engine == "fast" or (self.engine == "auto" and self.model is not None and self.init != "draft")
@@ -315,7 +324,7 @@ class StyleJob(BaseModel):
     def may_be_draft(self) -> bool:
         """Whether one pass is an answer where the backbone's weights are not here: no option would be left unused."""
         asked = self.changed_fields() - {"quality", "iterations", "time_budget", "init"}
-        return self.engine == "auto" and self.init in ("content", "draft") and asked <= FAST_FIELDS
+        return self.engine == "auto" and self.init in ("auto", "content", "draft") and asked <= FAST_FIELDS
 
     def changed_fields(self) -> set[str]:
         """The fields that are not at their defaults."""
@@ -389,7 +398,7 @@ class StyleJob(BaseModel):
             flag = f"--{unused[0].replace('_', '-')}"
             raise ValueError(f"the fast engine has no use for {flag}: leave it out, or use --engine optimize")
         drafts = changed & {"strength", "model"}
-        if drafts and not self.is_fast and self.init != "draft":
+        if drafts and not self.is_fast and self.start != "draft":
             raise ValueError(f"--{min(drafts)} is of the fast engine: add --engine fast or --init draft")
 
 

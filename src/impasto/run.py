@@ -199,11 +199,16 @@ def prepare_optimize(job: StyleJob, sources: Sources, network: Network, loaded: 
     aim = balance(job, sources, aim, ready)
     plan = plan_of(job, sources, aim, ready, scales, budget)
     stages = [planned.stage for planned in plan.stages] if plan else stages_of(job, scales)
-    sources.spendable &= stages[-1].in_place
+    start = starting_picture(job, sources, loaded)
+    if stages[-1].in_place:
+        # Whoever has so little memory has none for a draft beside the photo.
+        start = sources.spare_photo_at if job.init == "auto" and not job.start_noise else start
+    else:
+        sources.spendable = False
     kept = ready.dtype if isinstance(ready, ExplicitPass) else torch.float32
     task = Task(
-        sources.photo_at, sources.styles_at, starting_picture(job, sources, loaded), sources.spare_photo_at,
-        job.init in ("content", "draft"), aim, job.learning_rate, stages, kept, controls_of(job, sources, network),
+        sources.photo_at, sources.styles_at, start, sources.spare_photo_at,
+        job.start in ("content", "draft"), aim, job.learning_rate, stages, kept, controls_of(job, sources, network),
         job.time_budget,
     )  # fmt: skip
     return Prepared(job, sources, Optimize(task, ready, limits(job)), plan)
@@ -292,7 +297,7 @@ def plan_of(
     cost = cost_of(network.infos, network.layers, network.cnn.input_shape[0], value_bytes)
     work = Work(
         aim, network.infos, cost, value_bytes, value_bytes, sources.style_px, held_bytes(sources.device),
-        spends_photo=sources.spendable and job.init == "content" and not job.start_noise,
+        spends_photo=sources.spendable and (job.init == "auto" or job.start == "content") and not job.start_noise,
         maps=sources.regions.count, seamless=job.seamless,
     )  # fmt: skip
     return make_plan(scales, job.optimizer, work, budget, calibration.rate(sources.device, network.dtype))
@@ -309,16 +314,16 @@ def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded) -> Any:
         plain = starting_picture(job.with_changes(start_noise=0), sources, loaded)
         noise = starting_picture(job.with_changes(start_noise=0, init="random"), sources, loaded)
         return lambda height, width: torch.lerp(plain(height, width), noise(height, width), job.start_noise)
-    if job.init == "draft":
+    if job.start == "draft":
         engine = fast_engine(job, sources, loaded)
         return lambda height, width: replace(engine, photo=sources.photo_at(height, width)).run().picture
-    if job.init == "content":
+    if job.start == "content":
         return sources.spare_photo_at
-    if job.init == "random":
+    if job.start == "random":
         generator = torch.Generator().manual_seed(job.seed)
         return lambda height, width: torch.rand(1, 3, height, width, generator=generator).to(sources.device)
-    own_style = job.init == "style"
-    start = sources.styles[0] if own_style else read_picture(job.init, max_pixels=job.max_pixels)
+    own_style = job.start == "style"
+    start = sources.styles[0] if own_style else read_picture(job.start, max_pixels=job.max_pixels)
     return lambda height, width: to_tensor(start.resized(height, width), sources.device).clone()
 
 

@@ -17,6 +17,8 @@ State = dict[str, Tensor]
 
 # Of the inverse curvature over frequency; anything from -0.5 to -1 does as well.
 SLOPE = -0.7
+# Of L-BFGS's first step; as smooth as it is, it may go far.
+FIRST = 8 / 255
 
 
 class Optimizer(ABC):
@@ -130,7 +132,7 @@ class Lbfgs(Optimizer):
     """Limited-memory BFGS (Nocedal 1980; Nocedal & Wright, algorithm 7.4), one evaluation a step, no line search.
 
     The inverse curvature that it begins from is not the usual multiple of the identity but `smoothed`, which brings a
-    picture as far in two thirds of the evaluations. The first step moves the picture by `rate` times 1/255 on
+    picture as far in two thirds of the evaluations. The first step moves the picture by `FIRST` times `rate` on
     average. Pairs of little or negative curvature, which the clamp to 0..1 can make, are left out, so that every
     direction descends.
     """
@@ -152,7 +154,7 @@ class Lbfgs(Optimizer):
         self.last = (picture.clone(), gradient.clone())
         if not self.moves:
             first = self.smoothed(gradient)
-            return picture - self.rate / 255 * first / (first.abs().mean() + 1e-30)
+            return picture - self.rate * FIRST * first / (first.abs().mean() + 1e-30)
         return picture - self.rate * self.direction(gradient)
 
     def learn(self, move: Tensor, change: Tensor) -> None:
