@@ -32,7 +32,7 @@ def main() -> int:
     with impasto.Session() as session:
         for photo, style in eval_pairs(asked.pairs):
             fields = {"size": asked.size, "iterations": asked.iterations}
-            plain = session.stylize(photo, style, **fields)
+            plain = session.stylize(photo, style, init="content", **fields)
             begun = session.stylize(photo, style, init="draft", strength=asked.strength, **fields)
             draft_s = session.stylize(photo, style, engine="fast", strength=asked.strength, size=asked.size).seconds
             target = plain.losses["total"]

@@ -15,11 +15,6 @@ from torch import Tensor
 
 State = dict[str, Tensor]
 
-# Of the inverse curvature over frequency; anything from -0.5 to -1 does as well.
-SLOPE = -0.7
-# Of L-BFGS's first step; as smooth as it is, it may go far.
-FIRST = 8 / 255
-
 
 class Optimizer(ABC):
     """learning_rate: larger moves the picture more in an iteration, and is unstable when too large."""
@@ -132,7 +127,7 @@ class Lbfgs(Optimizer):
     """Limited-memory BFGS (Nocedal 1980; Nocedal & Wright, algorithm 7.4), one evaluation a step, no line search.
 
     The inverse curvature that it begins from is not the usual multiple of the identity but `smoothed`, which brings a
-    picture as far in two thirds of the evaluations. The first step moves the picture by `FIRST` times `rate` on
+    picture as far in two thirds of the evaluations. The first step moves the picture by `first_step` times `rate` on
     average. Pairs of little or negative curvature, which the clamp to 0..1 can make, are left out, so that every
     direction descends.
     """
@@ -140,6 +135,10 @@ class Lbfgs(Optimizer):
     # A little less than the whole step, because the objective curves more than its last pairs tell.
     default_rate = 0.8
     memory = 12
+    # As smooth as it is, the first step may go far.
+    first_step = 8 / 255
+    # Of the inverse curvature over frequency; anything from -0.5 to -1 does as well.
+    slope = -0.7
 
     def __init__(self, learning_rate: float | None = None) -> None:
         super().__init__(learning_rate)
@@ -153,8 +152,8 @@ class Lbfgs(Optimizer):
             self.learn(picture - self.last[0], gradient - self.last[1])
         self.last = (picture.clone(), gradient.clone())
         if not self.moves:
-            first = self.smoothed(gradient)
-            return picture - self.rate * FIRST * first / (first.abs().mean() + 1e-30)
+            move = self.smoothed(gradient)
+            return picture - self.rate * self.first_step * move / (move.abs().mean() + 1e-30)
         return picture - self.rate * self.direction(gradient)
 
     def learn(self, move: Tensor, change: Tensor) -> None:
@@ -184,7 +183,7 @@ class Lbfgs(Optimizer):
         return result
 
     def smoothed(self, x: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
-        """x with every frequency multiplied by its power of `SLOPE`.
+        """x with every frequency multiplied by its power of `slope`.
 
         What the layers see bends the objective least along broad changes of the picture, as measured: from fine to
         broad the inverse curvature grows about so.
@@ -193,7 +192,7 @@ class Lbfgs(Optimizer):
         if self.gains is None or self.gains.shape != (height, width // 2 + 1):
             down = torch.fft.fftfreq(height, device=x.device)[:, None]
             across = torch.fft.rfftfreq(width, device=x.device)
-            self.gains = torch.hypot(down, across).clamp(min=1 / max(height, width)) ** SLOPE
+            self.gains = torch.hypot(down, across).clamp(min=1 / max(height, width)) ** self.slope
         # By channel, because the spectrum of all would need as much again as the picture.
         channels = [torch.fft.irfft2(torch.fft.rfft2(c).mul_(self.gains), s=(height, width)) for c in x[0]]
         return torch.stack(channels)[None]

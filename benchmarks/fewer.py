@@ -1,0 +1,223 @@
+"""The study behind the default schedule: evaluations until the objective of the textbook's 150th, by setting.
+
+    python -m benchmarks.fewer [--pairs 2] [--size 384] [--evaluations 150] [--most 80] [--only NAME ...]
+
+All settings see the same objective by the same explicit pass, so that evaluations can be compared; one at half the size
+counts a quarter. The textbook's optimizer is torch's L-BFGS, history 100, the picture clamped before each evaluation.
+Seconds are left to `benchmarks.textbook`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.data import eval_pairs
+from benchmarks.verdict import verdict
+from impasto.engines.objective import Objective, build_objective
+from impasto.engines.optimize import Task
+from impasto.engines.optimizers import Adam, Lbfgs, Optimizer
+from impasto.job import StyleJob
+from impasto.nets.loaded import Loaded
+from impasto.nets.passes import NetworkPass
+from impasto.run import Optimize, prepare_run
+
+Trace = list[tuple[float, float]]
+"""Evaluations so far, and the objective there, at full size."""
+HALF_SIZE_EVALUATIONS = 20
+
+
+class Plain(Lbfgs):
+    """As books write it: begun from a multiple of the identity."""
+
+    slope, first_step, default_rate, memory = 0.0, 1 / 255, 1.0, 20
+
+
+class WithSlope(Plain):
+    slope = -0.7
+
+
+class Gentle(WithSlope):
+    slope = -0.5
+
+
+class Steep(WithSlope):
+    slope = -1.0
+
+
+class Bold(WithSlope):
+    first_step = 8 / 255
+
+
+class Long(Lbfgs):
+    memory = 40
+
+
+class Learned(Lbfgs):
+    """The gains of frequencies learned from the pairs seen: the root of |move|^2 over |change|^2 by octave."""
+
+    def __init__(self, learning_rate: float | None = None) -> None:
+        super().__init__(learning_rate)
+        self.sums = torch.zeros(2, 12)
+
+    def learn(self, move: Tensor, change: Tensor) -> None:
+        super().learn(move, change)
+        height, width = move.shape[2:]
+        radius = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width))
+        octave = (radius.clamp(min=1 / 1024).log2() + 10).long().expand(3, -1, -1)
+        for row, values in zip(self.sums, (move, change), strict=True):
+            power = torch.fft.rfft2(values[0]).abs().square() / torch.sum(move * change)
+            row.mul_(0.9).index_add_(0, octave.flatten(), power.flatten())
+        gains = (self.sums[0] / self.sums[1]).nan_to_num(1.0).sqrt()
+        self.gains = gains[octave[0]]
+
+
+class Problem:
+    """A pair's objective at full and at half size, and its pictures."""
+
+    def __init__(self, photo: Path, style: Path, size: int, loaded: Loaded) -> None:
+        job = StyleJob.of({"photo": str(photo), "styles": [str(style)], "size": size})
+        self.network, self.task = parts(job, loaded)
+        self.draft = self.task.start
+        scale = self.task.stages[-1].scale
+        self.full, self.half = (scale.height, scale.width), (scale.height // 2, scale.width // 2)
+        self.objectives = {at: self.objective(at) for at in (self.full, self.half)}
+
+    def objective(self, size: tuple[int, int]) -> Objective:
+        return build_objective(self.network, self.task.aim, self.task.photo(*size), self.task.styles(*size))
+
+    def photo(self, size: tuple[int, int]) -> Tensor:
+        return self.task.photo(*size).clone()
+
+    def run(self, picture: Tensor, optimizer: Optimizer, evaluations: int) -> tuple[Tensor, list[float]]:
+        """The best picture, and the objective at each evaluation."""
+        objective = self.objectives[picture.shape[2], picture.shape[3]]
+        best, least, totals = picture, math.inf, []
+        for count in range(evaluations):
+            value, gradient = objective.evaluate(picture)
+            totals.append(value.total)
+            if value.total < least:
+                best, least = picture, value.total
+            picture = optimizer.step(picture, gradient, value.total, count / evaluations).clamp(0, 1)
+        return best, totals
+
+
+def parts(job: StyleJob, loaded: Loaded) -> tuple[NetworkPass, Task]:
+    engine = prepare_run(job, loaded=loaded).engine
+    assert isinstance(engine, Optimize)
+    return engine.network, engine.task
+
+
+def textbook(problem: Problem, evaluations: int) -> Trace:
+    objective, totals = problem.objectives[problem.full], list[float]()
+    picture = problem.photo(problem.full).contiguous().requires_grad_()
+    optimizer = torch.optim.LBFGS([picture], max_iter=evaluations, max_eval=evaluations, history_size=100)
+
+    def closure() -> float:
+        with torch.no_grad():
+            picture.clamp_(0, 1)
+        value, gradient = objective.evaluate(picture.detach())
+        picture.grad = gradient.contiguous()
+        totals.append(value.total)
+        return value.total
+
+    optimizer.step(closure)  # type: ignore[arg-type]
+    return counted(totals)
+
+
+def counted(totals: list[float], before: float = 0.0) -> Trace:
+    return [(before + count, total) for count, total in enumerate(totals, 1)]
+
+
+def whole(make: type[Optimizer], start: str = "photo") -> Callable[[Problem, int], Trace]:
+    """All evaluations at full size."""
+
+    def run(problem: Problem, most: int) -> Trace:
+        picture = problem.photo(problem.full) if start == "photo" else problem.draft(*problem.full)
+        return counted(problem.run(picture, make(), most)[1])
+
+    return run
+
+
+def from_half(carry_curvature: bool) -> Callable[[Problem, int], Trace]:
+    """A few evaluations at half the size, the change carried up onto the photo; perhaps what L-BFGS learned, too."""
+
+    def run(problem: Problem, most: int) -> Trace:
+        small, large = Lbfgs(), Lbfgs()
+        best, _ = problem.run(problem.photo(problem.half), small, HALF_SIZE_EVALUATIONS)
+        picture = problem.photo(problem.full) + enlarged(best - problem.photo(problem.half), problem.full)
+        if carry_curvature:
+            large.moves = [enlarged(move, problem.full) for move in small.moves]
+            # A gradient is of sums: each of four pixels has a quarter of it.
+            large.changes = [enlarged(change, problem.full) / 4 for change in small.changes]
+        cost = HALF_SIZE_EVALUATIONS / 4
+        return counted(problem.run(picture.clamp(0, 1), large, most - round(cost))[1], cost)
+
+    return run
+
+
+def enlarged(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(picture, size, mode="bicubic")
+
+
+SETTINGS: dict[str, Callable[[Problem, int], Trace]] = {
+    "L-BFGS of the books": whole(Plain),
+    "slope -0.5": whole(Gentle),
+    "slope -0.7": whole(WithSlope),
+    "slope -1": whole(Steep),
+    "slope -0.7, bold first step": whole(Bold),
+    "the same at rate 0.8, memory 12": whole(Lbfgs),
+    "the same, memory 40": whole(Long),
+    "the same, gains learned": whole(Learned),
+    "the same, from half the size": from_half(False),
+    "the same, curvature carried up": from_half(True),
+    "the same, from the draft (default)": whole(Lbfgs, "draft"),
+    "Adam, cosine": whole(Adam),
+}
+DEFAULT = "the same, from the draft (default)"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=2)
+    parser.add_argument("--size", type=int, default=384)
+    parser.add_argument("--evaluations", type=int, default=150)
+    parser.add_argument("--most", type=int, default=80)
+    parser.add_argument("--only", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
+    asked = parser.parse_args()
+    loaded = Loaded()
+    shares: dict[str, list[float]] = {name: [] for name in asked.only}
+    for photo, style in eval_pairs(asked.pairs):
+        problem = Problem(photo, style, asked.size, loaded)
+        trace = textbook(problem, asked.evaluations)
+        target = min(total for _, total in trace)
+        print(f"{photo.stem} + {style.stem}, textbook: {target:.2f} after {asked.evaluations}; {at_counts(trace)}")
+        for name in asked.only:
+            trace = SETTINGS[name](problem, asked.most)
+            reached = next((count for count, total in trace if total <= target), math.inf)
+            shares[name].append(asked.evaluations / reached)
+            print(f"  {name:36} reached after {reached:5.1f}; {at_counts(trace)}", flush=True)
+    print("textbook's evaluations for one of ours, median and worst")
+    for name, found in shares.items():
+        print(f"  {name:36} {statistics.median(found):5.2f} {min(found):5.2f}")
+    best = max(statistics.median(found) for found in shares.values())
+    own = statistics.median(shares.get(DEFAULT, [0.0]))
+    return verdict({"the default is within 5 % of the best": own >= 0.95 * best})
+
+
+def at_counts(trace: Trace) -> str:
+    """The least objective until some counts of evaluations."""
+    counts = [count for count in (5, 10, 20, 30, 40, 60, 80, 110, 150) if trace[0][0] <= count <= trace[-1][0]]
+    return "  ".join(f"{count}: {min(total for at, total in trace if at <= count):.2f}" for count in counts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
