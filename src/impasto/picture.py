@@ -173,7 +173,7 @@ class Picture:
         pixels = np.clip(np.asarray(pixels, dtype=np.float32), 0, 1)
         alpha = self.alpha
         if alpha is not None and alpha.shape != pixels.shape[-2:]:
-            alpha = _resize(alpha[None], *pixels.shape[-2:])[0].clip(0, 1)
+            alpha = _clipped(_resize(alpha[None], *pixels.shape[-2:])[0])
         return replace(self, pixels=pixels, alpha=alpha)
 
     def resized(self, height: int, width: int) -> "Picture":
@@ -181,11 +181,11 @@ class Picture:
         if (height, width) == self.size_hw:
             return self
         if self.alpha is None:
-            return replace(self, pixels=_resize(self.pixels, height, width).clip(0, 1))
+            return replace(self, pixels=_clipped(_resize(self.pixels, height, width)))
         planes = np.concatenate([self.pixels * self.alpha, self.alpha[None]])
-        planes = _resize(planes, height, width).clip(0, 1)
+        planes = _clipped(_resize(planes, height, width))
         # Lanczos can overshoot more in a colour than in the alpha it is weighted by.
-        return replace(self, pixels=_unpremultiply(planes[:3], planes[3]).clip(0, 1), alpha=planes[3])
+        return replace(self, pixels=_clipped(_unpremultiply(planes[:3], planes[3])), alpha=planes[3])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the picture to a file; see `write_picture`."""
@@ -444,10 +444,18 @@ def _resize(
     planes: Float32[np.ndarray, "c h w"], height: int, width: int, kernel: str = "lanczos3"
 ) -> Float32[np.ndarray, "c h2 w2"]:
     """The planes at another size. A Lanczos kernel may overshoot their range."""
-    interleaved = np.ascontiguousarray(np.moveaxis(planes, 0, -1))
-    image = _vips().Image.new_from_array(interleaved)
-    image = image.resize(width / image.width, vscale=height / image.height, kernel=kernel)
-    return np.ascontiguousarray(np.moveaxis(_to_numpy(image), -1, 0))
+    resized = np.empty((len(planes), height, width), dtype=np.float32)
+    # One by one, so that of a large picture no second copy is held.
+    for plane, out in zip(planes, resized, strict=True):
+        image = _vips().Image.new_from_array(np.ascontiguousarray(plane))
+        image = image.resize(width / image.width, vscale=height / image.height, kernel=kernel)
+        out[:] = _to_numpy(image)[..., 0]
+    return resized
+
+
+def _clipped(planes: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """The planes in 0..1, in their own memory."""
+    return np.clip(planes, 0, 1, out=planes)
 
 
 def _fill_hidden(

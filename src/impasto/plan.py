@@ -30,6 +30,7 @@ FIRST_RUN_BYTES = 150 * MIB
 SHARE_OF_FREE = 0.6
 TILE_SIDES_PX = (2048, 1536, 1024, 768, 512, 384, 256)
 # Pictures kept through an iteration and, behind the activations, while a step is worked out.
+STYLE_COPIES = 4 / 3
 KEPT_PICTURES = {"lbfgs": 7 + 2 * Lbfgs.memory, "adam": 6, "gd": 4}
 STEP_PICTURES = {"lbfgs": 3, "adam": 4, "gd": 2}
 
@@ -182,8 +183,8 @@ def needed_bytes(stage: Stage, tiling: Tiling, window_px: int, work: Work) -> in
     targets = pixels * work.value_bytes * sum(work.cost.features[name] * count for name, _, count in places)
     compared = window_px * 4 * max((work.cost.features[name] * loss.maps for name, loss, _ in places), default=0)
     run = window_px * work.cost.both_bytes + compared
-    # A style is resized by one library and handed to the other.
-    making = 2 * picture * work.style_px + targets + window_px * work.cost.forward_bytes
+    # A style is resized channel by channel.
+    making = STYLE_COPIES * picture * work.style_px + targets + window_px * work.cost.forward_bytes
     if stage.in_place:
         before, behind = tiling.halo_px
         band = 3 * 4 * (tiling.step_px + before + behind) * stage.scale.width

@@ -24,7 +24,7 @@ from impasto.engines.state import Snapshot
 from impasto.engines.surface import Controls
 from impasto.errors import JobError, WeightsError
 from impasto.events import Entry, Listener
-from impasto.hardware import choose_device, choose_dtype, held_bytes, keep_big_blocks, peak_bytes
+from impasto.hardware import choose_device, choose_dtype, held_bytes, keep_big_blocks, peak_bytes, return_big_blocks
 from impasto.job import StyleJob
 from impasto.limits import limits
 from impasto.losses.base import StatisticLoss
@@ -172,10 +172,12 @@ def prepare_run(
 ) -> Prepared:
     """Load what a job needs. photo, styles, network: those already loaded; the job's own files and backbone are read
     where they are absent. loaded: what pictures share. Raises UserError for what cannot be done as asked."""
-    keep_big_blocks()
     torch.set_num_threads(job.threads or os.cpu_count() or 1)
     device = choose_device(job.device)
+    # What decoding a picture took is not to be held throughout the run.
+    return_big_blocks()
     sources = read_sources(job, photo, styles, device)
+    keep_big_blocks()
     loaded = loaded or Loaded()
     if job.is_fast:
         return Prepared(job, sources, fast_engine(job, sources, loaded))
