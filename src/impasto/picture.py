@@ -50,6 +50,9 @@ _SRGB_TOLERANCE: Final = 257
 # Less than this, a fraction of a 16-bit step, shows nothing and is too little to divide by.
 _LEAST_OPACITY: Final = 1e-6
 
+# Rows of a large picture that are brought from file values to floats, or back, at a time.
+_STRIP_ROWS: Final = 512
+
 _EXIF_ORIENTATION: Final = 0x0112
 
 
@@ -383,7 +386,12 @@ def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Picture:
     _check_size(values.shape[0], values.shape[1], name, max_pixels)
     colours = values.shape[2] - (1 if values.shape[2] in (2, 4) else 0)
     depth = 8 if values.dtype == np.uint8 else 16
-    return _assemble(values[..., :colours], values[..., colours:], name=name, depth=depth)
+    if values.dtype.kind == "f":
+        _check_range(values, name)
+    planes = np.empty((values.shape[2], *values.shape[:2]), dtype=np.float32)
+    _to_unit(values, planes)
+    alpha = planes[colours] if colours < len(planes) else None
+    return _assemble(planes[:colours], alpha, name=name, depth=depth)
 
 
 def _from_pil(image: Any, name: str, max_pixels: int) -> Picture:
@@ -401,28 +409,24 @@ def _from_pil(image: Any, name: str, max_pixels: int) -> Picture:
     return _decode(_vips().Source.new_from_memory(file.getbuffer()), name, max_pixels)
 
 
-def _assemble(colours: np.ndarray, alpha: np.ndarray, *, name: str, **metadata: Any) -> Picture:
-    """A picture from file values, channels last: grey or RGB colours, and one channel of alpha or none."""
-    pixels = _to_unit(colours, name)
+def _assemble(
+    pixels: Float32[np.ndarray, "c h w"], opacity: Float32[np.ndarray, "h w"] | None, **metadata: Any
+) -> Picture:
+    """A picture from grey or RGB colours and alpha."""
     if len(pixels) == 1:
         pixels = np.repeat(pixels, 3, axis=0)
-    opacity = _to_unit(alpha, name)[0] if alpha.shape[2] else None
     if opacity is not None and opacity.min() == 1:
         opacity = None
     if opacity is not None:
         pixels = _fill_hidden(pixels, opacity)
-    return Picture(pixels, opacity, name=name, **metadata)
+    return Picture(pixels, opacity, **metadata)
 
 
-def _to_unit(values: np.ndarray, name: str) -> Float32[np.ndarray, "c h w"]:
-    """File values (h, w, c) as float32 in 0..1, channels first."""
-    if values.dtype.kind == "f":
-        _check_range(values, name)
-        return np.ascontiguousarray(np.moveaxis(values, -1, 0), dtype=np.float32)
-    planes = np.empty((values.shape[2], *values.shape[:2]), dtype=np.float32)
+def _to_unit(values: np.ndarray, planes: Float32[np.ndarray, "c h w"]) -> None:
+    """Bring file values (h, w, c) into planes, as float32 in 0..1."""
+    top = 1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
     for index, plane in enumerate(planes):
-        np.divide(values[..., index], np.iinfo(values.dtype).max, out=plane, dtype=np.float32)
-    return planes
+        np.divide(values[..., index], top, out=plane, dtype=np.float32)
 
 
 def _planes(picture: Picture) -> list[Float32[np.ndarray, "h w"]]:
@@ -431,9 +435,12 @@ def _planes(picture: Picture) -> list[Float32[np.ndarray, "h w"]]:
 
 def _interleave(planes: list[Float32[np.ndarray, "h w"]], top: int, dtype: type) -> UInt[np.ndarray, "h w c"]:
     """Planes in 0..1 as integers in 0..top, rounded to the nearest, channels last."""
-    values = np.empty((*planes[0].shape, len(planes)), dtype=dtype)
+    height, width = planes[0].shape
+    values = np.empty((height, width, len(planes)), dtype=dtype)
     for index, plane in enumerate(planes):
-        values[..., index] = np.rint(plane * np.float32(top))
+        for row in range(0, height, _STRIP_ROWS):
+            rows = slice(row, row + _STRIP_ROWS)
+            values[rows, :, index] = np.rint(plane[rows] * np.float32(top))
     return values
 
 
@@ -535,14 +542,18 @@ def _decode(source: Any, name: str, max_pixels: int) -> Picture:
         image = _vips().Image.new_from_source(source, "", access="sequential", fail_on="error")
         _check_size(image.height, image.width, name, max_pixels)
         resolution = _resolution(image)
-        image = _full_range(image.copy_memory().autorot())
+        turned = image.get_typeof("orientation") and image.get("orientation") != 1
+        if turned or image.hasalpha() or image.format == "float":
+            # What is turned or gone through twice has to be there as a whole; the rest is decoded strip by strip.
+            image = image.copy_memory().autorot()
+        image = _full_range(image)
         if image.format == "float":
             _check_range(_to_numpy(image), name)
         colours, alpha = _split_alpha(image, name)
         colours, icc = _to_srgb(colours)
         return _assemble(
-            _to_numpy(colours),
-            _to_numpy(alpha) if alpha is not None else np.empty((image.height, image.width, 0), np.uint8),
+            _planes_of(colours),
+            _planes_of(alpha)[0] if alpha is not None else None,
             icc=icc,
             exif=_clean_exif(_blob(image, "exif-data")),
             xmp=_clean_xmp(_blob(image, "xmp-data")),
@@ -550,6 +561,16 @@ def _decode(source: Any, name: str, max_pixels: int) -> Picture:
             depth=8 if image.format == "uchar" else 16,
             name=name,
         )
+
+
+def _planes_of(image: Any) -> Float32[np.ndarray, "c h w"]:
+    """The channels of a libvips image as float32 in 0..1, strip by strip from the top."""
+    planes = np.empty((image.bands, image.height, image.width), dtype=np.float32)
+    for top in range(0, image.height, _STRIP_ROWS):
+        rows = min(_STRIP_ROWS, image.height - top)
+        strip = _to_numpy(image.crop(0, top, image.width, rows))
+        _to_unit(strip, planes[:, top : top + rows])
+    return planes
 
 
 def _to_numpy(image: Any) -> np.ndarray:
