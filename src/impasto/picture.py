@@ -436,7 +436,7 @@ def _planes(picture: Picture) -> list[Float32[np.ndarray, "h w"]]:
 def _interleave(planes: list[Float32[np.ndarray, "h w"]], top: int, dtype: type) -> UInt[np.ndarray, "h w c"]:
     """Planes in 0..1 as integers in 0..top, rounded to the nearest, channels last."""
     height, width = planes[0].shape
-    values = np.empty((height, width, len(planes)), dtype=dtype)
+    values: np.ndarray = np.empty((height, width, len(planes)), dtype=dtype)
     for index, plane in enumerate(planes):
         for row in range(0, height, _STRIP_ROWS):
             rows = slice(row, row + _STRIP_ROWS)
