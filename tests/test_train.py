@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -119,3 +120,16 @@ def test_mistakes(data: Path, capsys: pytest.CaptureFixture[str], arguments: lis
     assert main(["train", *arguments]) == 2
     assert words in capsys.readouterr().err
     assert sorted(data.rglob("*")) == before
+
+
+def test_a_training_packed_small(data: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "docs" / "pack_pictures.py"
+    command = [sys.executable, str(script), "photos", "photos", str(tmp_path / "packed")]
+    done = subprocess.run([*command, "--side", "40"], capture_output=True, text=True, check=True)
+    photos, styles = (Folder(tmp_path / "packed" / kind) for kind in ("content", "style"))
+    assert len(photos) == len(styles) == 9
+    first = photos.get(photos.files[0])
+    assert first is not None and min(first.shape[1:]) == 40
+    assert "5.png" in done.stderr and not photos.skipped
+    refused = subprocess.run([*command, "--most-mib", "0.001"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2 and "smaller --side" in refused.stderr
