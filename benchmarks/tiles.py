@@ -40,6 +40,7 @@ if len(sys.argv) > 2:
     result.save(sys.argv[2])
 stage = plan.stages[-1].stage
 told = {"peak": peak_bytes(), "planned": plan.peak_bytes, "seconds": seconds, "tile_px": stage.tile_px}
+told |= {"took_s": result.seconds, "planned_s": plan.seconds}
 print(json.dumps(told | {"tiles": plan.stages[-1].tiles, "optimizer": stage.optimizer}))
 """
 

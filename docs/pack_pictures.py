@@ -3,8 +3,8 @@
     python docs/pack_pictures.py CONTENT_DIR STYLE_DIR OUT_DIR [--side 320] [--most-mib 40]
 
 Every picture's shortest side is brought to `--side` px and written as JPEG, at the best quality with which all fit into
-`--most-mib`. Names keep their order, so that the same pictures are held out. On the other machine, for as many slices of
-ten minutes as there are, each going on where the last one stopped:
+`--most-mib`. Names keep their order, so that the same pictures are held out. On the other machine, for as many slices
+of ten minutes as there are, each going on where the last one stopped:
 
     impasto train-any OUT_DIR/content OUT_DIR/style -o any.safetensors --time-budget 10m
 """
