@@ -107,9 +107,11 @@ def background_limit(white: Float[np.ndarray, " 3"]) -> float:
     return min(BACKGROUND_LIGHTNESS, float(lightness(white[None])[0]) - 10)
 
 
-def grey_luma(lightness: float) -> float:
-    """Luma of the grey of a CIE lightness above 8."""
-    return float(linear_to_srgb(np.full((3, 1, 1), ((lightness + 16) / 116) ** 3))[0, 0, 0])
+def grey_luma(lightness: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Luma of the greys of these CIE lightnesses."""
+    linear = np.where(lightness > 8, ((lightness + 16) / 116) ** 3, lightness * np.float32(27 / 24389))
+    grey: Float[np.ndarray, " n"] = linear_to_srgb(np.stack([linear] * 3))[0]
+    return grey
 
 
 def effect(colours: Colours, white: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " n"]:
