@@ -300,7 +300,7 @@ def spoilt_files(folder: Path, head: np.ndarray) -> dict[str, tuple[Path, str]]:
     (folder / "text.tif").write_text("not a picture")
     (folder / "text.nii").write_text("not a volume")
     (folder / "text.dcm").write_text("not a scan")
-    (folder / "film.czi").write_text("x")
+    (folder / "film.nd2").write_text("x")
     nifti(folder / "cut.nii", head)
     cut(folder / "cut.nii")
     stack(folder / "cut.tif", np.zeros((40, 40), np.uint16))
@@ -314,7 +314,7 @@ def spoilt_files(folder: Path, head: np.ndarray) -> dict[str, tuple[Path, str]]:
         "no tiff": (folder / "text.tif", "no TIFF file"),
         "no nifti": (folder / "text.nii", "no whole NIfTI"),
         "no dicom": (folder / "text.dcm", "neither DICOM"),
-        "a maker's": (folder / "film.czi", "convert it to OME-TIFF"),
+        "a maker's": (folder / "film.nd2", "convert it to OME-TIFF"),
         "cut nifti": (folder / "cut.nii", "no whole NIfTI"),
         "cut tiff": (folder / "cut.tif", "cut short"),
         "nothing": (folder / "nothing.nii", "does not exist"),
