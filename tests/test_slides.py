@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -115,8 +116,9 @@ def test_a_slide_that_breaks_on_the_way_leaves_nothing(normalizer: StainNormaliz
         def associated(self, name: str) -> None:
             return None
 
-    with pytest.raises(PictureError, match=r"broken\.svs is damaged"):
-        transform_slide(Breaking(), normalizer, tmp_path / "o.ome.tif")
+    for output in ("o.ome.tif", "o.ome.zarr"):
+        with pytest.raises(PictureError, match=r"broken\.svs is damaged"):
+            transform_slide(Breaking(), normalizer, tmp_path / output)
     assert not list(tmp_path.iterdir())
 
 
@@ -163,6 +165,28 @@ def test_ome_zarr(tmp_path: Path, normalizer: StainNormalizer, axes: str, shape:
     assert np.array_equal(slide.read(5, 9, 300, 400), PIXELS[5:305, 9:409])
     transform_slide(slide, normalizer, tmp_path / "o.ome.tif")
     assert opened(tmp_path / "o.ome.tif").facts.mpp == (0.25, 0.25)
+
+
+def test_a_slide_as_ome_zarr(svs: Path, normalizer: StainNormalizer, tmp_path: Path) -> None:
+    slide, rows = opened(svs), list[int]()
+    transform_slide(slide, normalizer, tmp_path / "o.ome.zarr", on_rows=rows.append)
+    wanted = normalizer.transform(PIXELS, measure_slide(slide, normalizer))
+    again = opened(tmp_path / "o.ome.zarr")
+    assert (again.facts.mpp, again.facts.objective) == ((0.5, 0.5), 20)
+    assert np.array_equal(again.read(0, 0, 700, 1100), wanted)
+    group = zarr.open_group(str(tmp_path / "o.ome.zarr"), mode="r")
+    described = group.attrs.asdict()["multiscales"][0]
+    levels = [np.asarray(group[dataset["path"]]) for dataset in described["datasets"]]
+    assert [level.shape for level in levels] == [(3, 700, 1100), (3, 350, 550), (3, 175, 275), (3, 88, 138)]
+    for finer, coarser in itertools.pairwise(levels):
+        even = finer[:, : finer.shape[1] // 2 * 2, : finer.shape[2] // 2 * 2].astype(float)
+        means = even.reshape(3, even.shape[1] // 2, 2, even.shape[2] // 2, 2).mean(axis=(2, 4))
+        assert np.abs(coarser[:, : means.shape[1], : means.shape[2]] - means).max() <= 0.5
+    assert described["datasets"][1]["coordinateTransformations"][0]["scale"] == [1, 1, 1]
+    assert rows == [256, 512, 700]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["o.ome.zarr", "x.svs"]
+    with pytest.raises(UserError, match="leave out --keep"):
+        transform_slide(slide, normalizer, tmp_path / "k.ome.zarr", keep=["macro"])
 
 
 def test_ome_zarr_that_is_refused(tmp_path: Path) -> None:
