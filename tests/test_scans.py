@@ -437,3 +437,18 @@ def test_masks_must_lie_on_the_grid(tmp_path: Path, head: np.ndarray) -> None:
     nibabel.Nifti1Image(inside, affine, dtype="uint16").to_filename(tmp_path / "moved.nii")
     with pytest.raises(UserError, match="does not lie where"):
         read_mask(tmp_path / "moved.nii", volume)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.66, 0.9, 0.99])
+@pytest.mark.parametrize("kind", ["bare", "imagej", "ome", "compressed"])
+def test_a_stack_cut_short_is_refused_and_not_read_as_fewer_slices(tmp_path: Path, kind: str, share: float) -> None:
+    options = {
+        "bare": {"metadata": None}, "imagej": {"imagej": True}, "ome": {"ome": True, "metadata": {"axes": "ZYX"}},
+        "compressed": {"metadata": None, "compression": "deflate"},
+    }  # fmt: skip
+    planes = np.random.default_rng(0).integers(0, 50000, (8, 48, 48), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", planes, photometric="minisblack", **options[kind])
+    data = (tmp_path / "x.tif").read_bytes()
+    (tmp_path / "x.tif").write_bytes(data[: int(share * len(data))])
+    with pytest.raises(UserError, match="damaged or cut short|damaged, cut short"):
+        read_scan(tmp_path / "x.tif", axes="ZYX")

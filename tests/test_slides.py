@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import zarr
 
 from impasto.errors import PictureError, UserError
 from impasto.medical import StainNormalizer
+from impasto.medical.normalizer import StainWarning
 from impasto.medical.slides import Slide, SlideFacts, measure_slide, open_slide, transform_slide
 from impasto.medical.synthetic import synthetic_tissue
 from impasto.medical.tissue import TooLittleTissue
+from impasto.picture import read_picture
 from tissue_files import purple, rose, write_svs
 
 PIXELS = synthetic_tissue(700, 1100, seed=3).pixels
@@ -102,6 +105,38 @@ def test_a_slide_cut_short_leaves_nothing(svs: Path, normalizer: StainNormalizer
         with pytest.raises(PictureError, match="cut short"):
             transform_slide(opened(tmp_path / "cut.svs"), normalizer, tmp_path / "o.ome.tif")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["cut.svs", "x.svs"]
+
+
+@pytest.mark.parametrize("compression", [None, "jpeg"])
+@pytest.mark.parametrize("share", [0.5, 0.99])
+def test_a_tiled_tiff_cut_short_is_refused(tmp_path: Path, compression: str | None, share: float) -> None:
+    options = {"tile": (256, 256), "photometric": "rgb", "metadata": None, "compression": compression}
+    tifffile.imwrite(tmp_path / "x.tif", PIXELS, **options)
+    data = (tmp_path / "x.tif").read_bytes()
+    (tmp_path / "x.tif").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(PictureError, match="cut short"):
+        open_slide(tmp_path / "x.tif")
+
+
+def test_colours_cut_on_a_slide_are_told(svs: Path, tmp_path: Path) -> None:
+    burned = np.clip(purple().pixels.astype(int) * 2 - 200, 0, 255).astype(np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StainWarning)
+        normalizer = StainNormalizer("reinhard").fit(burned)
+    with pytest.warns(StainWarning, match="% of the pixels were cut to black or full colour"):
+        transform_slide(opened(svs), normalizer, tmp_path / "o.ome.tif")
+
+
+def test_tiffs_with_alpha_and_in_planes_are_pictures(tmp_path: Path) -> None:
+    """So that transparency stays, which a slide would not keep."""
+    alpha = np.full((*PIXELS.shape[:2], 1), 255, np.uint8)
+    with_alpha = np.concatenate([PIXELS, alpha], axis=2)
+    tifffile.imwrite(tmp_path / "a.tif", with_alpha, photometric="rgb", tile=(256, 256), extrasamples=["unassalpha"])
+    planes = np.moveaxis(PIXELS, -1, 0).copy()
+    tifffile.imwrite(tmp_path / "p.tif", planes, photometric="rgb", planarconfig="separate")
+    for name in ("a.tif", "p.tif"):
+        assert open_slide(tmp_path / name) is None
+        assert np.array_equal(read_picture(tmp_path / name).to_uint8()[..., :3], PIXELS)
 
 
 def test_a_slide_that_breaks_on_the_way_leaves_nothing(normalizer: StainNormalizer, tmp_path: Path) -> None:

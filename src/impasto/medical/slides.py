@@ -20,10 +20,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from impasto.errors import PictureError, RunError, UserError
-from impasto.medical.normalizer import Profile, StainNormalizer, evenly, sample_colours
+from impasto.medical.normalizer import Profile, StainNormalizer, evenly, sample_colours, warn_of_cuts
 from impasto.medical.ome_zarr import CHUNK, MAGNIFICATION, write_ome_zarr
 from impasto.medical.pointwise import PointwiseMap
 from impasto.medical.scans import replaced
+from impasto.medical.tiff import opened
 from impasto.medical.tissue import Colours, estimate_white, tissue_mask
 from impasto.picture import read_picture
 
@@ -184,25 +185,18 @@ class ZarrSlide:
 
 def _tiff_slide(path: Path) -> TiffSlide | None:
     """A tiled TIFF of 8-bit RGB; None for other TIFFs, which are read as pictures. Refuses axes that are unclear."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            first = file.series[0]
-            axes, page = first.axes, first.keyframe
-            if axes not in ("YXS", "YX"):
-                raise PictureError(
-                    f"{path} has axes {axes} of {first.shape}, so that it is not clear which picture is meant; "
-                    "save one plane with axes YXS."
-                )
-            if not page.is_tiled or first.dtype != np.uint8 or axes == "YX":
-                return None
-            mpp, objective = _ome_facts(file.ome_metadata) if file.is_ome else (_resolution_mpp(page), None)
-            return TiffSlide(path, SlideFacts(str(path), first.shape[0], first.shape[1], mpp, objective))
-    except (tifffile.TiffFileError, IndexError, ValueError, OSError) as error:
-        if isinstance(error, PictureError):
-            raise
-        raise PictureError(f"{path} is damaged, cut short or no TIFF; get a whole copy.") from None
+    with opened(path) as file:
+        first = file.series[0]
+        axes, page = first.axes, first.keyframe
+        if axes not in ("YXS", "YX", "SYX"):
+            raise PictureError(
+                f"{path} has axes {axes} of {first.shape}, so that it is not clear which picture is meant; "
+                "save one plane with axes YXS."
+            )
+        if not page.is_tiled or first.dtype != np.uint8 or axes != "YXS" or page.samplesperpixel != 3:
+            return None
+        mpp, objective = _ome_facts(file.ome_metadata) if file.is_ome else (_resolution_mpp(page), None)
+        return TiffSlide(path, SlideFacts(str(path), first.shape[0], first.shape[1], mpp, objective))
 
 
 def _ome_facts(xml: str | None) -> tuple[tuple[float, float] | None, float | None]:
@@ -296,12 +290,14 @@ def transform_slide(
     pointwise = normalizer.map_from(measure_slide(slide, normalizer))
     try:
         with replaced(output) as partial, ThreadPoolExecutor(normalizer.threads) as pool:
-            strips = _strips(slide, pointwise, pool, on_rows)
+            cuts = list[float]()
+            strips = _strips(slide, pointwise, pool, on_rows, cuts)
             if is_zarr(output):
                 write_ome_zarr(slide.facts, strips, partial)
             else:
                 _write_tiff(slide.facts, strips, partial, quality)
                 _finish(partial, ome_xml(slide.facts, kept), kept)
+            warn_of_cuts(sum(cuts) / (slide.facts.height * slide.facts.width), slide.facts.name)
     except OSError as error:
         raise RunError(
             f"{output} could not be written ({error.strerror}); make room or choose another place."
@@ -345,14 +341,23 @@ def _write_tiff(facts: SlideFacts, strips: Iterator[Window], path: Path, quality
 
 
 def _strips(
-    slide: Slide, pointwise: PointwiseMap, pool: ThreadPoolExecutor, on_rows: Callable[[int], object]
+    slide: Slide,
+    pointwise: PointwiseMap,
+    pool: ThreadPoolExecutor,
+    on_rows: Callable[[int], object],
+    cuts: list[float],
 ) -> Iterator[Window]:
-    """The slide's strips from top to bottom, mapped; the next is under way while one is being written."""
+    """The slide's strips from top to bottom, mapped; the next is under way while one is being written.
+
+    cuts: gets the numbers of pixels that were cut to the limits of the range.
+    """
     facts = slide.facts
 
     def one(top: int, left: int) -> Window:
         window = slide.read(top, left, min(STRIP_ROWS, facts.height - top), min(4 * STRIP_ROWS, facts.width - left))
-        return pointwise(window)[0]
+        mapped, cut = pointwise(window)
+        cuts.append(cut * window.shape[0] * window.shape[1])
+        return mapped
 
     def start(top: int) -> list[Any]:
         return [pool.submit(one, top, left) for left in range(0, facts.width, 4 * STRIP_ROWS)]
