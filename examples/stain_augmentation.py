@@ -24,6 +24,7 @@ from scipy.stats import t as student_t
 from torch import Tensor, nn
 
 from impasto.medical import FittedStains, StainAugment, StainNormalizer
+from impasto.medical.stains import METHODS
 
 SIDE_PX, TRAIN, TEST, EPOCHS, BATCH = 64, 512, 512, 12, 32
 
@@ -100,9 +101,9 @@ def trained(images: Tensor, kinds: Tensor, augment: Callable[[Tensor], Tensor], 
     return network.eval()
 
 
-def normalised_to(reference: Tensor, images: Tensor) -> Tensor:
+def normalised_to(reference: Tensor, images: Tensor, method: str) -> Tensor:
     """Tiles (n, 3, h, w) in the stain of the reference's tiles, both measured as one slide."""
-    normalizer = StainNormalizer().fit(as_slide(reference))
+    normalizer = StainNormalizer(method).fit(as_slide(reference))
     slide = as_slide(images)
     result = normalizer.transform(slide, normalizer.measure(slide))
     return torch.from_numpy(result).view(len(images), SIDE_PX, SIDE_PX, 3).permute(0, 3, 1, 2).contiguous()
@@ -130,7 +131,8 @@ def main() -> None:
     seeds = parser.parse_args().seeds
     training, own, other = tiles(TRAIN, A, 0), tiles(TEST, A, 1), tiles(TEST, B, 2)
     known = StainAugment(scale=0, shift=0, bank=[A], source=B)(other[0])
-    normalised = {"known stains": known, "StainNormalizer": normalised_to(training[0], other[0])}
+    normalised = {"known stains": known}
+    normalised |= {method: normalised_to(training[0], other[0], method) for method in METHODS}
     trainings: dict[str, Callable[[Tensor], Tensor]] = {
         "no augmentation": lambda batch: batch,
         "HED jitter, scale 0.2": StainAugment(scale=0.2),

@@ -217,12 +217,14 @@ def _resolution_mpp(page: Any) -> tuple[float, float] | None:
 
 def measure_slide(slide: Slide, normalizer: StainNormalizer) -> Profile:
     """The appearance of a slide from windows spread evenly over it, in full resolution."""
-    return normalizer.profile_of([slide_sample(slide)], [slide.facts.name])
+    return normalizer.profile_of([slide_sample(slide, normalizer.threads)], [slide.facts.name])
 
 
-def slide_sample(slide: Slide) -> Colours:
+def slide_sample(slide: Slide, threads: int = 1) -> Colours:
     """Colours (n, 3) in 0..1 of windows spread evenly over the slide."""
-    windows = [slide.read(*place).reshape(-1, 3) for place in _places(slide, _SAMPLE_SIDE, _SAMPLE_WINDOWS)]
+    with ThreadPoolExecutor(threads) as pool:
+        places = _places(slide, _SAMPLE_SIDE, _SAMPLE_WINDOWS)
+        windows = list(pool.map(lambda place: slide.read(*place).reshape(-1, 3), places))
     return evenly(np.concatenate(windows), _SAMPLE_PIXELS).astype(np.float32) / np.float32(255)
 
 
