@@ -270,7 +270,8 @@ def brightened(colours: Colours, limit: float, slope: float) -> Float[np.ndarray
     """
     own, grey = luma(colours), grey_luma(lightness(colours))
     limit_luma = grey_luma(np.array([limit], np.float32))[0]
-    # Colours have less luma than the grey of their lightness: those at the limit must not move.
+    # Colours have less luma than the grey of their lightness: those at the limit must not move. (Of greys so dark that
+    # `grey_luma` does not hold, nothing is taken.)
     seen = own + (grey - own) * np.clip(1 - (limit_luma - grey) / np.float32(_MARGIN), 0, 1)
     depth = np.maximum(limit_luma - seen, 0) / limit_luma
     if slope <= 1:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float
 
-from impasto.colour import linear_to_srgb, srgb_to_linear
+from impasto.colour import srgb_to_linear
 from impasto.errors import UserError
 
 Colours = Float[np.ndarray, "n 3"]
@@ -108,9 +108,8 @@ def background_limit(white: Float[np.ndarray, " 3"]) -> float:
 
 
 def grey_luma(lightness: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Luma of the greys of these CIE lightnesses."""
-    linear = np.where(lightness > 8, ((lightness + 16) / 116) ** 3, lightness * np.float32(27 / 24389))
-    grey: Float[np.ndarray, " n"] = linear_to_srgb(np.stack([linear] * 3))[0]
+    """Luma of the greys of CIE lightnesses above 8, where both scales are powers: sRGB's 1/2.4 of CIE's cube."""
+    grey: Float[np.ndarray, " n"] = 1.055 * ((lightness + 16) / 116) ** (3 / 2.4) - 0.055
     return grey
 
 
