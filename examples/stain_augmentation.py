@@ -6,8 +6,8 @@ laboratory A, without and with augmentation, and tested on held-out tiles of A a
 
     python examples/stain_augmentation.py [--seeds 5]
 
-The stains of laboratory B are in no bank. `normalised` trains without augmentation and takes B's tiles to A's stain
-first, by the fitted stains of both.
+The stains of laboratory B are in no bank. Two networks are tested on normalised tiles of B too, taken to A's stain
+first: by the stains of both, as if they were known, and by `StainNormalizer`, which measures them from the tiles.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from scipy.ndimage import gaussian_filter, zoom
 from scipy.stats import t as student_t
 from torch import Tensor, nn
 
-from impasto.medical import FittedStains, StainAugment
+from impasto.medical import FittedStains, StainAugment, StainNormalizer
+from impasto.medical.stains import METHODS
 
 SIDE_PX, TRAIN, TEST, EPOCHS, BATCH = 64, 512, 512, 12, 32
 
@@ -40,6 +41,8 @@ BANK = [
     laboratory([0.60, 0.72, 0.36], [0.20, 0.90, 0.30], [0.85, 0.45]),
     laboratory([0.58, 0.73, 0.30], [0.08, 0.93, 0.28], [0.50, 0.50]),
 ]
+# Trainings whose networks are tested on normalised tiles too.
+NORMALISED = ("no augmentation", "HED jitter, scale 0.2")
 
 
 def tile(kind: int, stains: FittedStains, rng: np.random.Generator) -> np.ndarray:
@@ -98,6 +101,19 @@ def trained(images: Tensor, kinds: Tensor, augment: Callable[[Tensor], Tensor], 
     return network.eval()
 
 
+def normalised_to(reference: Tensor, images: Tensor, method: str) -> Tensor:
+    """Tiles (n, 3, h, w) in the stain of the reference's tiles, both measured as one slide."""
+    normalizer = StainNormalizer(method).fit(as_slide(reference))
+    slide = as_slide(images)
+    result = normalizer.transform(slide, normalizer.measure(slide))
+    return torch.from_numpy(result).view(len(images), SIDE_PX, SIDE_PX, 3).permute(0, 3, 1, 2).contiguous()
+
+
+def as_slide(images: Tensor) -> np.ndarray:
+    """Tiles below each other, (n * h, w, 3)."""
+    return images.permute(0, 2, 3, 1).reshape(-1, SIDE_PX, 3).numpy()
+
+
 @torch.no_grad()
 def accuracy(network: nn.Module, images: Tensor, kinds: Tensor) -> float:
     return float((network(images.float() / 255).argmax(1) == kinds).float().mean())
@@ -114,21 +130,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="how many trainings each (at least 2)")
     seeds = parser.parse_args().seeds
     training, own, other = tiles(TRAIN, A, 0), tiles(TEST, A, 1), tiles(TEST, B, 2)
-    to_a = StainAugment(scale=0, shift=0, bank=[A], source=B)
-    arms: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-        "no augmentation": (lambda batch: batch, lambda batch: batch),
-        "HED jitter, scale 0.2": (StainAugment(scale=0.2), lambda batch: batch),
-        "HED jitter, scale 0.5": (StainAugment(scale=0.5, shift=0.02), lambda batch: batch),
-        "bank of three laboratories": (StainAugment(scale=0, shift=0, bank=[A, *BANK], source=A), lambda batch: batch),
-        "bank and jitter 0.2": (StainAugment(bank=[A, *BANK], source=A), lambda batch: batch),
-        "normalised": (lambda batch: batch, to_a),
+    known = StainAugment(scale=0, shift=0, bank=[A], source=B)(other[0])
+    normalised = {"known stains": known}
+    normalised |= {method: normalised_to(training[0], other[0], method) for method in METHODS}
+    trainings: dict[str, Callable[[Tensor], Tensor]] = {
+        "no augmentation": lambda batch: batch,
+        "HED jitter, scale 0.2": StainAugment(scale=0.2),
+        "HED jitter, scale 0.5": StainAugment(scale=0.5, shift=0.02),
+        "bank of three laboratories": StainAugment(scale=0, shift=0, bank=[A, *BANK], source=A),
+        "bank and jitter 0.2": StainAugment(bank=[A, *BANK], source=A),
     }
-    print(f"{'trained on laboratory A with':28} {'tested on A':>16} {'tested on B':>16}")
-    for name, (augment, before_test) in arms.items():
+    print(f"{'trained on laboratory A with':28} {'B normalised by':16} {'tested on A':>16} {'tested on B':>16}")
+    for name, augment in trainings.items():
         networks = [trained(*training, augment, seed) for seed in range(seeds)]
-        results = [[accuracy(network, *own) for network in networks],
-                   [accuracy(network, before_test(other[0]), other[1]) for network in networks]]  # fmt: skip
-        print(f"{name:28} {interval(results[0]):>16} {interval(results[1]):>16}", flush=True)
+        on_own = interval([accuracy(network, *own) for network in networks])
+        for how, images in {"-": other[0], **(normalised if name in NORMALISED else {})}.items():
+            on_other = interval([accuracy(network, images, other[1]) for network in networks])
+            print(f"{name:28} {how:16} {on_own:>16} {on_other:>16}", flush=True)
 
 
 if __name__ == "__main__":

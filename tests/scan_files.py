@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -93,4 +94,56 @@ def stack(file: Path, planes: np.ndarray, axes: str | None = None, **options: An
         )
     else:
         tifffile.imwrite(file, planes, metadata=None, photometric="minisblack", **options)
+    return file
+
+
+def czi(file: Path, planes: np.ndarray, *, scenes: int = 1) -> Path:
+    """A Zeiss file of (c, z, y, x), uint8 or uint16, or of RGB (1, 1, y, x, 3), by the maker's own library."""
+    from pylibCZIrw import czi as pyczi
+
+    with pyczi.create_czi(str(file)) as document:
+        for scene in range(scenes):
+            for c, z in np.ndindex(planes.shape[:2]):
+                plane = planes[c, z] if planes.ndim == 5 else planes[c, z, ..., None]
+                place = {"C": c, "Z": z, "T": 0}
+                document.write(plane, plane=place, scene=scene, location=(scene * 200, 0))
+        document.write_metadata("test", channel_names=dict(enumerate(["DAPI", "GFP", "Cy5"][: len(planes)])),
+                                scale_x=2e-7, scale_y=2e-7, scale_z=1e-6)  # fmt: skip
+    return file
+
+
+def lif(file: Path, planes: np.ndarray, *, pictures: int = 1) -> Path:
+    """A Leica file (LIF 2) of (c, z, y, x), by the published description of the format."""
+    (channels, depth, height, width), size = planes.shape, planes.itemsize
+    described = "".join(
+        f'<ChannelDescription DataType="0" ChannelTag="0" Resolution="{8 * size}" NameOfMeasuredQuantity="" Min="0" '
+        f'Max="1" Unit="" LUTName="Green" IsLUTInverted="0" BytesInc="{c * width * height * size}" BitInc="0"/>'
+        for c in range(channels)
+    )
+    steps = [
+        (1, width, 2e-7, size),
+        (2, height, 2e-7, size * width),
+        (3, depth, 1e-6, size * width * height * channels),
+    ]
+    dimensions = "".join(
+        f'<DimensionDescription DimID="{axis}" NumberOfElements="{count}" Origin="0" Length="{(count - 1) * step}" '
+        f'Unit="m" BitInc="0" BytesInc="{stride}"/>'
+        for axis, count, step, stride in steps
+    )
+    elements = "".join(
+        f'<Element Name="picture{i}" UniqueID="{i}"><Data><Image><ImageDescription><Channels>{described}</Channels>'
+        f"<Dimensions>{dimensions}</Dimensions></ImageDescription></Image></Data>"
+        f'<Memory Size="{planes.nbytes}" MemoryBlockID="MemBlock_{i}"/></Element>'
+        for i in range(pictures)
+    )
+    header = (
+        f'<LMSDataContainerHeader Version="2"><Element Name="test.lif"><Children>{elements}</Children></Element>'
+        "</LMSDataContainerHeader>"
+    ).encode("utf-16-le")
+    data = np.ascontiguousarray(planes.swapaxes(0, 1)).tobytes()
+    with file.open("wb") as out:
+        out.write(struct.pack("<IIBI", 0x70, len(header) + 5, 0x2A, len(header) // 2) + header)
+        for i in range(pictures):
+            name = f"MemBlock_{i}".encode("utf-16-le")
+            out.write(struct.pack("<IIBQBI", 0x70, len(name) + 14, 0x2A, len(data), 0x2A, len(name) // 2) + name + data)
     return file

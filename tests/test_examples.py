@@ -70,7 +70,7 @@ def test_the_stain_example_makes_its_table(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["stain_augmentation.py", "--seeds", "2"])
     example.main()
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 16
     assert all(line.count("±") == 2 for line in lines[1:])
     one, two = example.tiles(16, example.A, 0)[0], example.tiles(16, example.B, 0)[0]
     assert one.float().mean() > two.float().mean() + 5, "the laboratories differ"

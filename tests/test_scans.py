@@ -300,7 +300,7 @@ def spoilt_files(folder: Path, head: np.ndarray) -> dict[str, tuple[Path, str]]:
     (folder / "text.tif").write_text("not a picture")
     (folder / "text.nii").write_text("not a volume")
     (folder / "text.dcm").write_text("not a scan")
-    (folder / "film.czi").write_text("x")
+    (folder / "film.nd2").write_text("x")
     nifti(folder / "cut.nii", head)
     cut(folder / "cut.nii")
     stack(folder / "cut.tif", np.zeros((40, 40), np.uint16))
@@ -314,7 +314,7 @@ def spoilt_files(folder: Path, head: np.ndarray) -> dict[str, tuple[Path, str]]:
         "no tiff": (folder / "text.tif", "no TIFF file"),
         "no nifti": (folder / "text.nii", "no whole NIfTI"),
         "no dicom": (folder / "text.dcm", "neither DICOM"),
-        "a maker's": (folder / "film.czi", "convert it to OME-TIFF"),
+        "a maker's": (folder / "film.nd2", "convert it to OME-TIFF"),
         "cut nifti": (folder / "cut.nii", "no whole NIfTI"),
         "cut tiff": (folder / "cut.tif", "cut short"),
         "nothing": (folder / "nothing.nii", "does not exist"),
@@ -437,3 +437,18 @@ def test_masks_must_lie_on_the_grid(tmp_path: Path, head: np.ndarray) -> None:
     nibabel.Nifti1Image(inside, affine, dtype="uint16").to_filename(tmp_path / "moved.nii")
     with pytest.raises(UserError, match="does not lie where"):
         read_mask(tmp_path / "moved.nii", volume)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.66, 0.9, 0.99])
+@pytest.mark.parametrize("kind", ["bare", "imagej", "ome", "compressed"])
+def test_a_stack_cut_short_is_refused_and_not_read_as_fewer_slices(tmp_path: Path, kind: str, share: float) -> None:
+    options = {
+        "bare": {"metadata": None}, "imagej": {"imagej": True}, "ome": {"ome": True, "metadata": {"axes": "ZYX"}},
+        "compressed": {"metadata": None, "compression": "deflate"},
+    }  # fmt: skip
+    planes = np.random.default_rng(0).integers(0, 50000, (8, 48, 48), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", planes, photometric="minisblack", **options[kind])
+    data = (tmp_path / "x.tif").read_bytes()
+    (tmp_path / "x.tif").write_bytes(data[: int(share * len(data))])
+    with pytest.raises(UserError, match="damaged or cut short|damaged, cut short"):
+        read_scan(tmp_path / "x.tif", axes="ZYX")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,11 @@ import zarr
 
 from impasto.errors import PictureError, UserError
 from impasto.medical import StainNormalizer
+from impasto.medical.normalizer import StainWarning
 from impasto.medical.slides import Slide, SlideFacts, measure_slide, open_slide, transform_slide
 from impasto.medical.synthetic import synthetic_tissue
 from impasto.medical.tissue import TooLittleTissue
+from impasto.picture import read_picture
 from tissue_files import purple, rose, write_svs
 
 PIXELS = synthetic_tissue(700, 1100, seed=3).pixels
@@ -103,6 +107,38 @@ def test_a_slide_cut_short_leaves_nothing(svs: Path, normalizer: StainNormalizer
     assert sorted(file.name for file in tmp_path.iterdir()) == ["cut.svs", "x.svs"]
 
 
+@pytest.mark.parametrize("compression", [None, "jpeg"])
+@pytest.mark.parametrize("share", [0.5, 0.99])
+def test_a_tiled_tiff_cut_short_is_refused(tmp_path: Path, compression: str | None, share: float) -> None:
+    options = {"tile": (256, 256), "photometric": "rgb", "metadata": None, "compression": compression}
+    tifffile.imwrite(tmp_path / "x.tif", PIXELS, **options)
+    data = (tmp_path / "x.tif").read_bytes()
+    (tmp_path / "x.tif").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(PictureError, match="cut short"):
+        open_slide(tmp_path / "x.tif")
+
+
+def test_colours_cut_on_a_slide_are_told(svs: Path, tmp_path: Path) -> None:
+    burned = np.clip(purple().pixels.astype(int) * 2 - 200, 0, 255).astype(np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StainWarning)
+        normalizer = StainNormalizer("reinhard").fit(burned)
+    with pytest.warns(StainWarning, match="% of the pixels were cut to black or full colour"):
+        transform_slide(opened(svs), normalizer, tmp_path / "o.ome.tif")
+
+
+def test_tiffs_with_alpha_and_in_planes_are_pictures(tmp_path: Path) -> None:
+    """So that transparency stays, which a slide would not keep."""
+    alpha = np.full((*PIXELS.shape[:2], 1), 255, np.uint8)
+    with_alpha = np.concatenate([PIXELS, alpha], axis=2)
+    tifffile.imwrite(tmp_path / "a.tif", with_alpha, photometric="rgb", tile=(256, 256), extrasamples=["unassalpha"])
+    planes = np.moveaxis(PIXELS, -1, 0).copy()
+    tifffile.imwrite(tmp_path / "p.tif", planes, photometric="rgb", planarconfig="separate")
+    for name in ("a.tif", "p.tif"):
+        assert open_slide(tmp_path / name) is None
+        assert np.array_equal(read_picture(tmp_path / name).to_uint8()[..., :3], PIXELS)
+
+
 def test_a_slide_that_breaks_on_the_way_leaves_nothing(normalizer: StainNormalizer, tmp_path: Path) -> None:
     class Breaking:
         facts = SlideFacts("broken.svs", 1200, 400, None, None)
@@ -115,8 +151,9 @@ def test_a_slide_that_breaks_on_the_way_leaves_nothing(normalizer: StainNormaliz
         def associated(self, name: str) -> None:
             return None
 
-    with pytest.raises(PictureError, match=r"broken\.svs is damaged"):
-        transform_slide(Breaking(), normalizer, tmp_path / "o.ome.tif")
+    for output in ("o.ome.tif", "o.ome.zarr"):
+        with pytest.raises(PictureError, match=r"broken\.svs is damaged"):
+            transform_slide(Breaking(), normalizer, tmp_path / output)
     assert not list(tmp_path.iterdir())
 
 
@@ -163,6 +200,28 @@ def test_ome_zarr(tmp_path: Path, normalizer: StainNormalizer, axes: str, shape:
     assert np.array_equal(slide.read(5, 9, 300, 400), PIXELS[5:305, 9:409])
     transform_slide(slide, normalizer, tmp_path / "o.ome.tif")
     assert opened(tmp_path / "o.ome.tif").facts.mpp == (0.25, 0.25)
+
+
+def test_a_slide_as_ome_zarr(svs: Path, normalizer: StainNormalizer, tmp_path: Path) -> None:
+    slide, rows = opened(svs), list[int]()
+    transform_slide(slide, normalizer, tmp_path / "o.ome.zarr", on_rows=rows.append)
+    wanted = normalizer.transform(PIXELS, measure_slide(slide, normalizer))
+    again = opened(tmp_path / "o.ome.zarr")
+    assert (again.facts.mpp, again.facts.objective) == ((0.5, 0.5), 20)
+    assert np.array_equal(again.read(0, 0, 700, 1100), wanted)
+    group = zarr.open_group(str(tmp_path / "o.ome.zarr"), mode="r")
+    described = group.attrs.asdict()["multiscales"][0]
+    levels = [np.asarray(group[dataset["path"]]) for dataset in described["datasets"]]
+    assert [level.shape for level in levels] == [(3, 700, 1100), (3, 350, 550), (3, 175, 275), (3, 88, 138)]
+    for finer, coarser in itertools.pairwise(levels):
+        even = finer[:, : finer.shape[1] // 2 * 2, : finer.shape[2] // 2 * 2].astype(float)
+        means = even.reshape(3, even.shape[1] // 2, 2, even.shape[2] // 2, 2).mean(axis=(2, 4))
+        assert np.abs(coarser[:, : means.shape[1], : means.shape[2]] - means).max() <= 0.5
+    assert described["datasets"][1]["coordinateTransformations"][0]["scale"] == [1, 1, 1]
+    assert rows == [256, 512, 700]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["o.ome.zarr", "x.svs"]
+    with pytest.raises(UserError, match="leave out --keep"):
+        transform_slide(slide, normalizer, tmp_path / "k.ome.zarr", keep=["macro"])
 
 
 def test_ome_zarr_that_is_refused(tmp_path: Path) -> None:

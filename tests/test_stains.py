@@ -13,12 +13,12 @@ from PIL import Image
 
 from impasto.errors import PictureError, UserError
 from impasto.medical import StainNormalizer
-from impasto.medical.check import delta_e
+from impasto.medical.check import delta_e, gradient_correlation, luminance_ssim
 from impasto.medical.normalizer import Profile, StainWarning
 from impasto.medical.pointwise import PointwiseMap
-from impasto.medical.stains import DEFAULT_METHOD, METHODS, from_lab, to_lab
+from impasto.medical.stains import DEFAULT_METHOD, METHODS, brightened, from_lab, to_lab
 from impasto.medical.synthetic import PURPLE
-from impasto.medical.tissue import TooLittleTissue, estimate_white, lightness
+from impasto.medical.tissue import TooLittleTissue, estimate_white, lightness, luma
 from impasto.picture import Picture
 from tissue_files import purple, rose
 
@@ -188,6 +188,27 @@ def test_the_default_keeps_the_order_of_brightness_and_never_cuts(source, target
     order = np.argsort(before)
     assert np.diff(after[order]).min() > -2, "only rounding"
     assert cut == 0
+
+
+def test_the_default_keeps_contrast_towards_a_much_paler_reference() -> None:
+    """The glass cannot give way, so a line through it would press the tissue flat."""
+    strong = rose(amounts=(0.9, 0.45)).pixels
+    pale = purple(amounts=(0.3, 0.15)).pixels
+    result = StainNormalizer().fit(pale).transform(strong)
+    assert gradient_correlation(strong, result) >= 0.96
+    assert luminance_ssim(strong, result) >= 0.97
+    assert delta_e(result, pale) <= 4
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(0.05, 20), st.floats(60, 85))
+def test_the_curve_of_brightness_rises_and_leaves_the_background(slope: float, limit: float) -> None:
+    greys = np.repeat(np.linspace(0, 1, 1001, dtype=np.float32)[:, None], 3, axis=1)
+    mapped = brightened(greys, limit, slope)
+    assert np.diff(mapped).min() > -1e-6
+    glass = lightness(greys) >= limit
+    assert np.abs(mapped[glass] - luma(greys)[glass]).max() < 1e-6
+    assert mapped.min() > -1e-6
 
 
 def test_reinhard_meets_means_and_deviations() -> None:

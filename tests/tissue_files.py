@@ -19,7 +19,8 @@ def rose(seed: int = 1, **options: object) -> SyntheticTissue:
 
 def purple(seed: int = 2, **options: object) -> SyntheticTissue:
     """Another's."""
-    return synthetic_tissue(SIZE, SIZE + 80, stains=PURPLE, amounts=(0.6, 0.2), seed=seed, **options)  # type: ignore[arg-type]
+    options = {"amounts": (0.6, 0.2), **options}
+    return synthetic_tissue(SIZE, SIZE + 80, stains=PURPLE, seed=seed, **options)  # type: ignore[arg-type]
 
 
 def write_svs(path: Path, pixels: np.ndarray, *, mpp: bool = True) -> None:

@@ -24,7 +24,14 @@ PATH = click.Path(path_type=Path)
     "--to", "references", type=PATH, multiple=True, required=True, metavar="REFERENCE",
     help="Scan to be like; several are averaged to an atlas; a .json holds saved landmarks.",
 )  # fmt: skip
-@click.option("-o", "--output", type=PATH, required=True, metavar="OUT", help="Scan to write, in SCAN's own format.")
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    required=True,
+    metavar="OUT",
+    help="Scan to write, in SCAN's own format; OME-TIFF for CZI and LIF.",
+)
 @click.option(
     "--mask", metavar="FILE|all",
     help="Tissue of SCAN, the rest stays bit for bit; all: every voxel, of the references too. "
@@ -52,7 +59,7 @@ PATH = click.Path(path_type=Path)
 def harmonize(
     scan: Path, references: tuple[Path, ...], output: Path, as_json: bool, quiet: bool, **options: Any
 ) -> None:
-    """Bring the intensities of SCAN (DICOM file or series folder, NIfTI, TIFF stack) to those of a REFERENCE.
+    """Bring the intensities of SCAN (DICOM file or series folder, NIfTI, TIFF stack, CZI, LIF) to those of a REFERENCE.
 
     One nondecreasing curve a channel maps them; nothing is painted, and the header stays. No medical device.
     """

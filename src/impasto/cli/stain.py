@@ -56,7 +56,9 @@ def fit(references: tuple[Path, ...], output: Path, method: str | None) -> None:
 @stain.command()
 @click.argument("image", type=OUT, metavar="IMAGE")
 @click.option("--to", required=True, type=OUT, metavar="PROFILE|REFERENCE", help="The stain to give to IMAGE.")
-@click.option("-o", "--output", required=True, type=OUT, metavar="OUT", help="File to write; a slide's is .ome.tif.")
+@click.option(
+    "-o", "--output", required=True, type=OUT, metavar="OUT", help="To write; of a slide, .ome.tif or .ome.zarr."
+)
 @method_option
 @click.option("--quality", type=click.IntRange(1, 100), help="JPEG quality of a slide's tiles [90].")
 @click.option("--lossless", is_flag=True, help="A slide's tiles without loss: larger, and slower to write.")
@@ -69,7 +71,7 @@ def apply(
     image: Path, to: Path, output: Path, method: str | None, report: Path | None, quiet: bool, **slide_options: Any
 ) -> int:
     """Give IMAGE, a picture or a whole slide, the stain of a profile or reference."""
-    from impasto.medical.slides import check_slide_output, open_slide
+    from impasto.medical.slides import check_slide_output, is_zarr, open_slide
     from impasto.picture import check_place
 
     check_place(output, [image, to])
@@ -79,6 +81,8 @@ def apply(
         raise UserError(f"{image} is no whole slide; leave out --{given[0]}.")
     if slide is not None:
         check_slide_output(output, slide)
+        if given and is_zarr(output):
+            raise UserError(f"--{given[0]} is for OME-TIFF, and {output} is OME-Zarr; leave it out.")
     if slide_options["quality"] and slide_options["lossless"]:
         raise UserError("--quality is of JPEG, which --lossless rules out; leave out one.")
     with warned():

@@ -34,8 +34,6 @@ SAMPLE_PIXELS: Final = 40_000
 """Pixels of a picture that are looked at to measure it, evenly spread."""
 
 _PROFILE_KIND, _PROFILE_VERSION = "impasto stain profile", 1
-# A share of pixels cut to black or white above which it is said.
-_MUCH_CUT: Final = 0.001
 _NEAR_LIMIT: Final = 2 / 255
 
 
@@ -212,9 +210,7 @@ class StainNormalizer:
             warnings.warn(f"{error} It is left as it was.", StainWarning, stacklevel=4)
             return pixels.copy()
         result, cut = self.map_from(source)(pixels)
-        if cut > _MUCH_CUT:
-            message = f"{name}: {cut:.1%} of the pixels were cut to black or full colour; try another method."
-            warnings.warn(message, StainWarning, stacklevel=4)
+        warn_of_cuts(cut, name)
         return result
 
     def map_from(self, source: Profile) -> PointwiseMap:
@@ -238,6 +234,13 @@ def faded(source: Profile, target: Profile) -> Callable[[Colours], Colours]:
         return result
 
     return colour_map
+
+
+def warn_of_cuts(share: float, name: str) -> None:
+    """Tell that this share of the pixels did not fit into the range, if any."""
+    if share > 0:
+        message = f"{name}: {100 * share:.2g} % of the pixels were cut to black or full colour; try another method."
+        warnings.warn(message, StainWarning, stacklevel=5)
 
 
 def sample_colours(image: object, name: str) -> Colours:

@@ -55,10 +55,11 @@ class PointwiseMap:
         unknown = found == 0
         if unknown.any():
             # Sorting is several times faster here than the hashing of np.unique.
-            new = np.sort(index[unknown])
+            asked = index[unknown]
+            new = np.sort(asked)
             new = new[np.diff(new, prepend=np.uint32(1 << 31)) != 0]
             self.table[new] = self._compute(new)
-            found = self.table.take(index)
+            found[unknown] = self.table.take(asked)
         entries = found.astype("<u4", copy=False).view(np.uint8).reshape(-1, 4)
         for channel in range(3):
             result[:, channel] = entries[:, channel]

@@ -1,7 +1,8 @@
 """Scans: voxels with the scale that makes real intensities of them, read from and written to the formats of the field.
 
 DICOM (a file of one or many frames, or the folder of a series), NIfTI and TIFF stacks. What is written is the source
-with other voxels: every other field of its headers is kept.
+with other voxels: every other field of its headers is kept. The makers' formats CZI and LIF are read, and OME-TIFF is
+written of them.
 """
 
 from __future__ import annotations
@@ -25,8 +26,12 @@ from impasto.picture import check_place
 TIFF_SUFFIXES = (".tif", ".tiff")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 # Read by other programs only; Bio-Formats' converter makes OME-TIFF of them.
-PROPRIETARY = (".czi", ".lif", ".nd2", ".oib", ".oif", ".lsm")
-SUFFIXES = {"DICOM": (".dcm",), "NIfTI": NIFTI_SUFFIXES, "TIFF": TIFF_SUFFIXES}
+PROPRIETARY = (".nd2", ".oib", ".oif", ".lsm")
+OME_SUFFIXES = (".ome.tif", ".ome.tiff")
+# What may be written of each kind.
+SUFFIXES = {
+    "DICOM": (".dcm",), "NIfTI": NIFTI_SUFFIXES, "TIFF": TIFF_SUFFIXES, "CZI": OME_SUFFIXES, "LIF": OME_SUFFIXES,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +69,9 @@ class Part:
 class Scan:
     """A scan. shape: of its grid in space, (z, y, x) or (y, x); NIfTI has its own order (i, j, k).
 
-    kind: `DICOM`, `NIfTI` or `TIFF`. modality: as DICOM tells it (`MR`, `CT`, ...), else None. geometry: numbers that
-    say where the grid lies in space, equal for scans on one grid; None where the file does not tell. identity: words
-    that name the patient. is_folder: whether it is a series, one file a slice.
+    kind: `DICOM`, `NIfTI`, `TIFF`, `CZI` or `LIF`. modality: as DICOM tells it (`MR`, `CT`, ...), else None. geometry:
+    numbers that say where the grid lies in space, equal for scans on one grid; None where the file does not tell.
+    identity: words that name the patient. is_folder: whether it is a series, one file a slice.
     """
 
     name: str
@@ -107,7 +112,7 @@ class Scan:
 
 
 def read_scan(path: str | os.PathLike[str], *, axes: str | None = None) -> Scan:
-    """The scan in a DICOM, NIfTI or TIFF file, or in the folder of a DICOM series.
+    """The scan in a DICOM, NIfTI, TIFF, CZI or LIF file, or in the folder of a DICOM series.
 
     axes: order of a TIFF stack's axes, such as `ZYX` or `TCYX` (T time, Z depth, C channel), needed where the file
     does not tell it. Raises UserError for what cannot be read whole and without doubt: a damaged file, a codec that
@@ -125,6 +130,10 @@ def read_scan(path: str | os.PathLike[str], *, axes: str | None = None) -> Scan:
         return checked(read_tiff(path, axes))
     if axes is not None:
         raise UserError(f"--axes is for TIFF stacks, and {path} is none: leave it out.")
+    if name.endswith((".czi", ".lif")) and not path.is_dir():
+        from impasto.medical.microscopes import read_czi, read_lif
+
+        return checked(read_czi(path) if name.endswith(".czi") else read_lif(path))
     if name.endswith(NIFTI_SUFFIXES) and not path.is_dir():
         from impasto.medical.nifti import read_nifti
 

@@ -1,4 +1,4 @@
-"""Whole slides: read in windows, measured from a spread sample, mapped in strips, written as pyramidal OME-TIFF.
+"""Whole slides: read in windows, measured from a spread sample, mapped in strips, written as OME-TIFF or OME-Zarr.
 
 Read by OpenSlide: SVS, NDPI, MRXS, SCN, BIF, DICOM and what else it knows; by libvips: tiled TIFF and OME-TIFF with
 8-bit RGB; by zarr: OME-Zarr of the same. Never more than a few strips are in memory.
@@ -7,7 +7,6 @@ Read by OpenSlide: SVS, NDPI, MRXS, SCN, BIF, DICOM and what else it knows; by l
 from __future__ import annotations
 
 import re
-import secrets
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -21,14 +20,17 @@ import numpy as np
 from jaxtyping import UInt8
 
 from impasto.errors import PictureError, RunError, UserError
-from impasto.medical.normalizer import Profile, StainNormalizer, evenly, sample_colours
+from impasto.medical.normalizer import Profile, StainNormalizer, evenly, sample_colours, warn_of_cuts
+from impasto.medical.ome_zarr import CHUNK, MAGNIFICATION, write_ome_zarr
 from impasto.medical.pointwise import PointwiseMap
+from impasto.medical.scans import replaced
+from impasto.medical.tiff import opened
 from impasto.medical.tissue import Colours, estimate_white, tissue_mask
 from impasto.picture import read_picture
 
 Window = UInt8[np.ndarray, "h w 3"]
 
-STRIP_ROWS: Final = 256
+STRIP_ROWS: Final = CHUNK
 TILE: Final = 256
 _SAMPLE_SIDE, _SAMPLE_WINDOWS, _SAMPLE_PIXELS = 64, 576, 200_000
 _CHECK_SIDE, _CHECK_WINDOWS = 512, 12
@@ -65,7 +67,7 @@ class Slide(Protocol):
 def open_slide(path: str | Path) -> Slide | None:
     """The slide in a file, or None for a picture that is no slide; PictureError for one that cannot be read."""
     path = Path(path)
-    if path.is_dir() and path.suffix.lower() == ".zarr":
+    if path.is_dir() and is_zarr(path):
         return ZarrSlide(path)
     if not path.is_file():
         raise PictureError(f"{path} does not exist; check the path.")
@@ -156,7 +158,10 @@ class ZarrSlide:
                 f"{path} holds {self._array.dtype} values of axes {sizes}; give one plane of 8-bit RGB (c, y, x)."
             )
         self._axes = list(axes)
-        self.facts = SlideFacts(str(path), sizes["y"], sizes["x"], self._mpp(scales["datasets"][0], axes), None)
+        objective = (scales.get("metadata") or {}).get(MAGNIFICATION)
+        self.facts = SlideFacts(
+            str(path), sizes["y"], sizes["x"], self._mpp(scales["datasets"][0], axes), _number(objective)
+        )
 
     def _mpp(self, dataset: Any, axes: Any) -> tuple[float, float] | None:
         scaling = [t["scale"] for t in dataset.get("coordinateTransformations", ()) if t.get("type") == "scale"]
@@ -180,25 +185,18 @@ class ZarrSlide:
 
 def _tiff_slide(path: Path) -> TiffSlide | None:
     """A tiled TIFF of 8-bit RGB; None for other TIFFs, which are read as pictures. Refuses axes that are unclear."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            first = file.series[0]
-            axes, page = first.axes, first.keyframe
-            if axes not in ("YXS", "YX"):
-                raise PictureError(
-                    f"{path} has axes {axes} of {first.shape}, so that it is not clear which picture is meant; "
-                    "save one plane with axes YXS."
-                )
-            if not page.is_tiled or first.dtype != np.uint8 or axes == "YX":
-                return None
-            mpp, objective = _ome_facts(file.ome_metadata) if file.is_ome else (_resolution_mpp(page), None)
-            return TiffSlide(path, SlideFacts(str(path), first.shape[0], first.shape[1], mpp, objective))
-    except (tifffile.TiffFileError, IndexError, ValueError, OSError) as error:
-        if isinstance(error, PictureError):
-            raise
-        raise PictureError(f"{path} is damaged, cut short or no TIFF; get a whole copy.") from None
+    with opened(path) as file:
+        first = file.series[0]
+        axes, page = first.axes, first.keyframe
+        if axes not in ("YXS", "YX", "SYX"):
+            raise PictureError(
+                f"{path} has axes {axes} of {first.shape}, so that it is not clear which picture is meant; "
+                "save one plane with axes YXS."
+            )
+        if not page.is_tiled or first.dtype != np.uint8 or axes != "YXS" or page.samplesperpixel != 3:
+            return None
+        mpp, objective = _ome_facts(file.ome_metadata) if file.is_ome else (_resolution_mpp(page), None)
+        return TiffSlide(path, SlideFacts(str(path), first.shape[0], first.shape[1], mpp, objective))
 
 
 def _ome_facts(xml: str | None) -> tuple[tuple[float, float] | None, float | None]:
@@ -219,12 +217,14 @@ def _resolution_mpp(page: Any) -> tuple[float, float] | None:
 
 def measure_slide(slide: Slide, normalizer: StainNormalizer) -> Profile:
     """The appearance of a slide from windows spread evenly over it, in full resolution."""
-    return normalizer.profile_of([slide_sample(slide)], [slide.facts.name])
+    return normalizer.profile_of([slide_sample(slide, normalizer.threads)], [slide.facts.name])
 
 
-def slide_sample(slide: Slide) -> Colours:
+def slide_sample(slide: Slide, threads: int = 1) -> Colours:
     """Colours (n, 3) in 0..1 of windows spread evenly over the slide."""
-    windows = [slide.read(*place).reshape(-1, 3) for place in _places(slide, _SAMPLE_SIDE, _SAMPLE_WINDOWS)]
+    with ThreadPoolExecutor(threads) as pool:
+        places = _places(slide, _SAMPLE_SIDE, _SAMPLE_WINDOWS)
+        windows = list(pool.map(lambda place: slide.read(*place).reshape(-1, 3), places))
     return evenly(np.concatenate(windows), _SAMPLE_PIXELS).astype(np.float32) / np.float32(255)
 
 
@@ -271,84 +271,95 @@ def transform_slide(
     keep: Sequence[str] = (),
     on_rows: Callable[[int], object] = lambda rows: None,
 ) -> None:
-    """Write the slide in the reference's stain as a pyramidal OME-TIFF, whole or not at all.
+    """Write the slide in the reference's stain as a pyramidal OME-TIFF or OME-Zarr, whole or not at all.
 
-    quality: of JPEG, 1..100, without loss of colour resolution from 90; None for lossless (deflate). keep: "label"
-    and "macro" to write those pictures too; they may name the patient. Resolution and magnification are kept, all
-    else that the file says is left out. on_rows is told how many rows are done.
+    output: .ome.tif, or .ome.zarr, which is a folder and always lossless. quality: of an OME-TIFF's JPEG, 1..100,
+    without loss of colour resolution from 90; None for lossless (deflate). keep: "label" and "macro" to write those
+    pictures too, into an OME-TIFF; they may name the patient. Resolution and magnification are kept, all else that the
+    file says is left out. on_rows is told how many rows are done.
 
-    Raises UserError for outputs that are no .tif and those that name the patient, PictureError for damaged files,
-    RunError when writing fails.
+    Raises UserError for other outputs and those that name the patient, PictureError for damaged files, RunError when
+    writing fails.
     """
     output = Path(output)
     check_slide_output(output, slide)
+    if keep and is_zarr(output):
+        raise UserError(f"{output} is to hold the slide alone; leave out --keep, or write .ome.tif.")
     kept = [(name, picture) for name in keep if (picture := slide.associated(name)) is not None]
     missing = [name for name in keep if name not in dict(kept)]
     if missing:
         raise UserError(f"{slide.facts.name} has no {missing[0]} picture; leave out --keep {missing[0]}.")
     pointwise = normalizer.map_from(measure_slide(slide, normalizer))
-    partial = output.with_name(f".impasto-{secrets.token_hex(8)}.tif")
     try:
-        _write(slide, pointwise, partial, quality, normalizer.threads, on_rows)
-        _finish(partial, ome_xml(slide.facts, kept), kept)
-        partial.replace(output)
+        with replaced(output) as partial, ThreadPoolExecutor(normalizer.threads) as pool:
+            cuts = list[float]()
+            strips = _strips(slide, pointwise, pool, on_rows, cuts)
+            if is_zarr(output):
+                write_ome_zarr(slide.facts, strips, partial)
+            else:
+                _write_tiff(slide.facts, strips, partial, quality)
+                _finish(partial, ome_xml(slide.facts, kept), kept)
+            warn_of_cuts(sum(cuts) / (slide.facts.height * slide.facts.width), slide.facts.name)
     except OSError as error:
         raise RunError(
             f"{output} could not be written ({error.strerror}); make room or choose another place."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a path is that of a Zarr folder, by its name."""
+    return path.suffix.lower() == ".zarr"
 
 
 def check_slide_output(output: Path, slide: Slide) -> None:
-    """Raise UserError for an output that is no TIFF or has the patient's name or number in its path."""
-    if output.suffix.lower() not in (".tif", ".tiff"):
-        raise UserError(f"{output} is to hold a whole slide; end its name in .ome.tif.")
+    """Raise UserError for an output of another format, or with the patient's name or number in its path."""
+    if output.suffix.lower() not in (".tif", ".tiff", ".zarr"):
+        raise UserError(f"{output} is to hold a whole slide; end its name in .ome.tif or .ome.zarr.")
     words = {word for text in slide.facts.patient for word in re.split(r"[\W_]+", text.lower()) if len(word) > 2}
     if words & set(re.split(r"[\W_]+", str(output).lower())):
         raise UserError("The output's path names the patient; choose a name that does not.")
 
 
-def _write(
-    slide: Slide,
-    pointwise: PointwiseMap,
-    path: Path,
-    quality: int | None,
-    threads: int,
-    on_rows: Callable[[int], object],
-) -> None:
+def _write_tiff(facts: SlideFacts, strips: Iterator[Window], path: Path, quality: int | None) -> None:
     import pyvips
 
-    facts, failures = slide.facts, list[BaseException]()
-    with ThreadPoolExecutor(threads) as pool:
-        stream = _Stream(facts, _strips(slide, pointwise, pool, on_rows), failures)
-        source = pyvips.SourceCustom()
-        source.on_read(stream.read)
-        compression = {"compression": "deflate"} if quality is None else {"compression": "jpeg", "Q": quality}
-        per_mm = [1000 / value for value in facts.mpp] if facts.mpp else [1.0, 1.0]
-        try:
-            image = pyvips.Image.new_from_source(source, "", access="sequential").copy(xres=per_mm[0], yres=per_mm[1])
-            image.set_type(pyvips.GValue.gstr_type, "image-description", "slide")
-            image.tiffsave(
-                str(path), tile=True, tile_width=TILE, tile_height=TILE, pyramid=True, subifd=True, bigtiff=True,
-                resunit="cm", **compression,
-            )  # fmt: skip
-        except pyvips.Error as error:
-            if not failures:
-                raise RunError(f"The slide could not be written ({str(error).strip()}); is there room?") from None
+    failures = list[BaseException]()
+    stream, source = _Stream(facts, strips, failures), pyvips.SourceCustom()
+    source.on_read(stream.read)
+    compression = {"compression": "deflate"} if quality is None else {"compression": "jpeg", "Q": quality}
+    per_mm = [1000 / value for value in facts.mpp] if facts.mpp else [1.0, 1.0]
+    try:
+        image = pyvips.Image.new_from_source(source, "", access="sequential").copy(xres=per_mm[0], yres=per_mm[1])
+        image.set_type(pyvips.GValue.gstr_type, "image-description", "slide")
+        image.tiffsave(
+            str(path), tile=True, tile_width=TILE, tile_height=TILE, pyramid=True, subifd=True, bigtiff=True,
+            resunit="cm", **compression,
+        )  # fmt: skip
+    except pyvips.Error as error:
+        if not failures:
+            raise RunError(f"The slide could not be written ({str(error).strip()}); is there room?") from None
     if failures:
         raise failures[0]
 
 
 def _strips(
-    slide: Slide, pointwise: PointwiseMap, pool: ThreadPoolExecutor, on_rows: Callable[[int], object]
+    slide: Slide,
+    pointwise: PointwiseMap,
+    pool: ThreadPoolExecutor,
+    on_rows: Callable[[int], object],
+    cuts: list[float],
 ) -> Iterator[Window]:
-    """The slide's strips from top to bottom, mapped; the next is under way while one is being written."""
+    """The slide's strips from top to bottom, mapped; the next is under way while one is being written.
+
+    cuts: gets the numbers of pixels that were cut to the limits of the range.
+    """
     facts = slide.facts
 
     def one(top: int, left: int) -> Window:
         window = slide.read(top, left, min(STRIP_ROWS, facts.height - top), min(4 * STRIP_ROWS, facts.width - left))
-        return pointwise(window)[0]
+        mapped, cut = pointwise(window)
+        cuts.append(cut * window.shape[0] * window.shape[1])
+        return mapped
 
     def start(top: int) -> list[Any]:
         return [pool.submit(one, top, left) for left in range(0, facts.width, 4 * STRIP_ROWS)]
@@ -434,7 +445,7 @@ def _finish(path: Path, description: str, kept: Sequence[tuple[str, Window]]) ->
     tifffile.tiffcomment(path, description.encode())
 
 
-def _number(text: str | None) -> float | None:
+def _number(text: str | float | None) -> float | None:
     try:
         value = float(text or "")
     except ValueError:

@@ -50,9 +50,12 @@ _DICTIONARY_ROUNDS: Final = 60
 _SAMPLE: Final = 1024
 _NEWTON_STEPS: Final = 3
 _MEAN_STEPS: Final = 12
-# Lightness between the background and the tissue on which the curve of brightness acts.
-_MARGIN: Final = 2.0
-_BEND: Final = 1 / 3
+# How much of the way to a lighter reference brightness goes.
+_WAY: Final = 0.9
+# Over how much of the range of luma, from the background down, the curve of brightness turns to its slope.
+_KNEE: Final = 0.2
+# Luma below the background's over which saturated colours leave the greys of their lightness.
+_MARGIN: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -224,8 +227,9 @@ def between_transport(source: Statistics, target: Statistics) -> ColourMap:
     Densities are carried by the linear optimal transport between their second moments about the glass, x -> x A with
     A = S^-1/2 (S^1/2 T S^1/2)^1/2 S^-1/2 (Olkin & Pukelsheim 1982), so that the glass stays where it is. Then each
     pixel moves along its ray of density until its luma is what a monotone curve through the limit of the background
-    makes of its own (`_brightened`): contrasts within the tissue shrink or grow nearly alike. Slope and channels are
-    set so that the sample's mean is the target's.
+    makes of its own (`brightened`): contrasts within the tissue shrink or grow nearly alike. Slope and channels are
+    set so that the sample's mean is the target's; to a lighter target it goes nine tenths of the way only, since the
+    glass cannot give way and the contrast of the tissue pays for every step.
     """
     white = source["white"].astype(np.float32)
     noise = _NOISE**2 * np.eye(3)
@@ -233,11 +237,13 @@ def between_transport(source: Statistics, target: Statistics) -> ColourMap:
     sample = source["sample"].astype(np.float32)
     weight = effect(sample, white)
     limit = background_limit(white)
-    slope = _slope(sample, limit, float(luma(target["mean"][None])[0]))
+    lighter = max(0.0, float(luma((target["mean"] - source["mean"])[None])[0]))
+    goal = target["mean"] - (1 - _WAY) * lighter
+    slope = _slope(sample, limit, float(luma(goal[None])[0]))
     for _ in range(_MEAN_STEPS):
         carried = partial(_transport, matrix.astype(np.float32), limit, slope, white)
         mean = carried(sample, weight).mean(axis=0, dtype=np.float64)
-        wanted, found = (np.log10(white / np.clip(colour, 0.01, None)) for colour in (target["mean"], mean))
+        wanted, found = (np.log10(white / np.clip(colour, 0.01, None)) for colour in (goal, mean))
         matrix = matrix * np.clip(np.maximum(wanted, 1e-3) / np.maximum(found, 1e-3), 0.5, 2)
     return partial(_transport, matrix.astype(np.float32), limit, slope, white)
 
@@ -254,19 +260,26 @@ def _power(matrix: Float[np.ndarray, "3 3"], exponent: float) -> Float[np.ndarra
     return result
 
 
-def _brightened(colours: Colours, limit: float, slope: float) -> Float[np.ndarray, " n"]:
-    """Luma on the way to the target, which only depends on a pixel's own: nearly a line where the target is lighter.
+def brightened(colours: Colours, limit: float, slope: float) -> Float[np.ndarray, " n"]:
+    """Luma on the way to the target, which only depends on a pixel's own.
 
-    The line is bent a little, so that the depths of the tissue, where its structure is, keep more of their contrast.
-    Where the target is darker (slope above 1) it is a hyperbola, which reaches black only where the source does.
+    Where the target is lighter (slope under 1) it is a line, which a flatter piece below the limit joins to the
+    background: hardly any structure is that pale, so that all other tissue keeps one contrast, and more of it than by
+    a line through the limit. Where the target is darker it is a hyperbola, which reaches black only where the source
+    does.
     """
-    own, limit_luma = luma(colours), np.float32(grey_luma(limit - _MARGIN))
-    depth = np.maximum(limit_luma - own, 0) / limit_luma
-    bend = 1 + _BEND * (1 - slope)
-    depth_there = slope * depth**bend if slope <= 1 else slope * depth / (1 + (slope - 1) * depth)
-    # Light colours can have less luma than a grey of their lightness: those at the limit must not move.
-    inside = np.clip((np.float32(limit) - lightness(colours)) / np.float32(_MARGIN), 0, 1)
-    result: np.ndarray = own + inside * limit_luma * (depth - depth_there)
+    own, grey = luma(colours), grey_luma(lightness(colours))
+    limit_luma = grey_luma(np.array([limit], np.float32))[0]
+    # Colours have less luma than the grey of their lightness: those at the limit must not move. (Of greys so dark that
+    # `grey_luma` does not hold, nothing is taken.)
+    seen = own + (grey - own) * np.clip(1 - (limit_luma - grey) / np.float32(_MARGIN), 0, 1)
+    depth = np.maximum(limit_luma - seen, 0) / limit_luma
+    if slope <= 1:
+        # Its slope at the limit is slope**4, and never negative.
+        depth_there = slope * (depth - (1 - slope**3) * _KNEE * (1 - np.exp(-depth / _KNEE)))
+    else:
+        depth_there = slope * depth / (1 + (slope - 1) * depth)
+    result: np.ndarray = own + limit_luma * (depth - depth_there)
     return result
 
 
@@ -275,7 +288,7 @@ def _slope(sample: Colours, limit: float, wanted: float) -> float:
     low, high = -3.0, 3.0
     for _ in range(40):
         middle = (low + high) / 2
-        mean = float(_brightened(sample, limit, np.exp(middle)).mean())
+        mean = float(brightened(sample, limit, np.exp(middle)).mean())
         low, high = (middle, high) if mean > wanted else (low, middle)
     return float(np.exp((low + high) / 2))
 
@@ -289,7 +302,7 @@ def _transport(
     weight: Weight,
 ) -> Colours:
     density = np.maximum(mix(optical_density(colours, white), matrix), np.float32(1e-3)) * np.float32(np.log(10))
-    wanted = np.maximum(_brightened(colours, limit, slope), np.float32(0.5 / 255))
+    wanted = np.maximum(brightened(colours, limit, slope), np.float32(0.5 / 255))
     share = white * LUMA
     # Newton's method on a falling convex function, from a point below the root: it climbs and never overshoots.
     along = np.maximum(np.log(share.sum() / wanted), 0) / weigh(density, share / share.sum())

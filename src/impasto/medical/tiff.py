@@ -6,6 +6,7 @@ page with all its tags. Either way description (OME-XML, ImageJ), resolution and
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from impasto.errors import UserError
+from impasto.errors import PictureError, UserError
 from impasto.medical.scans import Part, Scan, limits_of
 
 if TYPE_CHECKING:
@@ -58,12 +59,41 @@ def read_tiff(path: Path, axes: str | None) -> Scan:
 
 
 def opened(path: Path) -> TiffFile:
+    """The file open for reading; PictureError where it is no TIFF, or something of it is missing."""
     from tifffile import TiffFile, TiffFileError
 
+    complaints, log = _Complaints(logging.ERROR), logging.getLogger("tifffile")
+    log.addHandler(complaints)
     try:
-        return TiffFile(path)
-    except (TiffFileError, OSError, ValueError) as error:
-        raise UserError(f"{path} is no TIFF file ({error}): check the path.") from None
+        file = TiffFile(path)
+        ends = [_end(part) for part in (*file.pages, *file.series)]
+    except (TiffFileError, OSError, IndexError, ValueError) as error:
+        raise PictureError(f"{path} is damaged, cut short or no TIFF file ({error}): get a whole copy.") from None
+    finally:
+        log.removeHandler(complaints)
+    if not complaints.said and ends and max(ends) <= file.filehandle.size:
+        return file
+    file.close()
+    why = f" ({complaints.said[0]})" if complaints.said else ""
+    raise PictureError(f"{path} is damaged or cut short{why}: get a whole copy.")
+
+
+class _Complaints(logging.Handler):
+    """What tifffile logs as an error: it goes on with the pages that it finds, and leaves out the others."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
+def _end(part: Any) -> int:
+    """Where in the file the voxels of a page, or of a series in one piece, come to an end."""
+    if hasattr(part, "dataoffsets"):
+        return max(map(sum, zip(part.dataoffsets, part.databytecounts, strict=True)), default=0)
+    return 0 if part.dataoffset is None else int(part.dataoffset + part.nbytes)
 
 
 def only_series(tiff: TiffFile, path: Path) -> TiffPageSeries:

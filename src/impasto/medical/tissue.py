@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float
 
-from impasto.colour import linear_to_srgb, srgb_to_linear
+from impasto.colour import srgb_to_linear
 from impasto.errors import UserError
 
 Colours = Float[np.ndarray, "n 3"]
@@ -107,9 +107,10 @@ def background_limit(white: Float[np.ndarray, " 3"]) -> float:
     return min(BACKGROUND_LIGHTNESS, float(lightness(white[None])[0]) - 10)
 
 
-def grey_luma(lightness: float) -> float:
-    """Luma of the grey of a CIE lightness above 8."""
-    return float(linear_to_srgb(np.full((3, 1, 1), ((lightness + 16) / 116) ** 3))[0, 0, 0])
+def grey_luma(lightness: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Luma of the greys of CIE lightnesses above 8, where both scales are powers: sRGB's 1/2.4 of CIE's cube."""
+    grey: Float[np.ndarray, " n"] = 1.055 * ((lightness + 16) / 116) ** (3 / 2.4) - 0.055
+    return grey
 
 
 def effect(colours: Colours, white: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " n"]:
