@@ -19,6 +19,7 @@ from impasto.engines.balance import balanced, chosen_layers, pulls
 from impasto.engines.fast import FastEngine, code_of, own_style
 from impasto.engines.objective import Aim
 from impasto.engines.optimize import Optimization, Outcome, Stage, Task
+from impasto.engines.photo import SMALL_PX, PhotoEngine
 from impasto.engines.scales import Scale, plan_scales
 from impasto.engines.state import Snapshot
 from impasto.engines.surface import Controls
@@ -177,6 +178,11 @@ def prepare_run(
     device = choose_device(job.device)
     sources = read_sources(job, photo, styles, device)
     loaded = loaded or Loaded()
+    return prepare_photo(job, sources, network, loaded) if job.is_photo else prepare(job, sources, network, loaded)
+
+
+def prepare(job: StyleJob, sources: Sources, network: Cnn | nn.Module | None, loaded: Loaded) -> Prepared:
+    """The engine that paints."""
     if job.is_fast:
         return Prepared(job, sources, fast_engine(job, sources, loaded))
     try:
@@ -187,6 +193,15 @@ def prepare_run(
         advice = f"Only a draft was painted, in one pass. {error}"
         return Prepared(job, sources, fast_engine(job, sources, loaded), advice=advice)
     return prepare_optimize(job, sources, own, loaded)
+
+
+def prepare_photo(job: StyleJob, sources: Sources, network: Cnn | nn.Module | None, loaded: Loaded) -> Prepared:
+    """The engine that paints, on a small photo, and the one that takes over its colours."""
+    small = sources.small(SMALL_PX)
+    painting = prepare(job, small, network, loaded)
+    small_photo, photo = (torch.from_numpy(np.ascontiguousarray(seen.photo.pixels)) for seen in (small, sources))
+    keep = None if sources.regions.keep is None else torch.from_numpy(sources.regions.keep)
+    return replace(painting, sources=sources, engine=PhotoEngine(painting.engine, small_photo, photo, keep))
 
 
 def prepare_optimize(job: StyleJob, sources: Sources, network: Network, loaded: Loaded) -> Prepared:

@@ -67,6 +67,12 @@ class Sources:
             self.cached_controls[height, width] = Controls(shares, keep, self.seamless)
         return self.cached_controls[height, width]
 
+    def small(self, longest_px: int) -> Sources:
+        """The same with a photo of at most this longest side, and nothing of it kept."""
+        size = fitted(self.photo, min(longest_px, max(self.size)))
+        photo = self.photo.resized(*size)
+        return Sources(photo, self.styles, self.style_scale, self.device, spendable=False)
+
     def on_device(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
 
