@@ -24,6 +24,10 @@ LUMA = (0.2126, 0.7152, 0.0722)
 CELLS, BINS = 12, 8
 # Share of what is best for the picture as a whole: more gives calmer maps where a place has little to tell.
 RIDGE = 0.02
+# Differences of colour that count as the photo's noise: more keeps flat parts from being torn apart.
+NOISE = 0.05
+# The same for the picture as a whole, where photos are grey or of one colour and many maps do alike.
+LEAST = 1e-3
 # Pixels of a block that is mapped at once: what is computed of it stays in the processor's cache.
 BLOCK_PX = 1 << 14
 
@@ -124,12 +128,19 @@ def fit(photo: Rgb, picture: Rgb) -> BilateralGrid:
     moments = blurred(splat(photo, picture, rows, columns))
     of_luma = moments.mean((1, 2), keepdim=True)
     everything = moments.sum((0, 1, 2)) / (rows * columns)
-    told = moments + of_luma + RIDGE * everything
-    products, aims = told[..., :4], told[..., 4:]
-    # Where photos are grey, or of one colour, many maps do alike: this decides for the one nearest to the identity.
-    least = 1e-6 * everything[3, 3] * torch.eye(4, dtype=told.dtype)
-    maps = torch.linalg.solve(products + least, aims + least[:, :3])
+    whole = solved(everything, torch.eye(4, dtype=moments.dtype)[:, :3], LEAST)
+    maps = solved(moments + of_luma + RIDGE * everything, whole, NOISE)
     return BilateralGrid(maps.transpose(-1, -2).to(photo.dtype).contiguous())
+
+
+def solved(
+    sums: Float[Tensor, "*vertices 4 7"], prior: Float[Tensor, "4 3"], noise: float
+) -> Float[Tensor, "*vertices 4 3"]:
+    """Least squares from the sums of `splat`; slopes are the prior's where colours differ by no more than noise."""
+    products, aims = sums[..., :4], sums[..., 4:]
+    slopes = torch.diag(sums.new_tensor([1.0, 1.0, 1.0, 0.0])) * noise**2 * sums[..., 3:, 3:4]
+    maps: Tensor = torch.linalg.solve(products + slopes, aims + slopes @ prior)
+    return maps
 
 
 def splat(photo: Rgb, picture: Rgb, rows: int, columns: int) -> Moments:

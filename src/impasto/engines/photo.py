@@ -25,8 +25,10 @@ from impasto.events import Listener
 # Longest side of the small picture.
 SMALL_PX = 384
 # What edges have to be like the photo's in the small picture, a little more than is promised of the large one.
-LEAST_EDGES = 0.975
+LEAST_EDGES = 0.98
 HALVINGS = 7
+# Share of the pixels that count as the darkest, and as the lightest.
+EXTREMES = 0.005
 # An average of strokes is paler than they are: up to this much of their contrast is given back.
 MOST_CONTRAST = 1.2
 # Standard deviation of a picture that is one colour.
@@ -87,14 +89,21 @@ def faithful(grid: BilateralGrid, photo: Rgb) -> BilateralGrid:
 
     if is_faithful(grid):
         return grid
-    plain = luma(grid.apply(photo))
-    gain = float(plain.std() / own.std())
-    offset = float(plain.mean() - gain * own.mean())
+    gain, offset = fitting_tones(luma(grid.apply(photo)), own)
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if is_faithful(grid.with_luma(gain, offset, middle)) else (middle, high)
     return grid.with_luma(gain, offset, high)
+
+
+def fitting_tones(luma: Float[Tensor, "h w"], own: Float[Tensor, "h w"]) -> tuple[float, float]:
+    """Gain and offset that give the photo's own luma the mean and spread of another, moved as far as they must be for
+    its darkest and lightest tones to stay apart."""
+    lowest, highest = (float(own.quantile(share)) for share in (EXTREMES, 1 - EXTREMES))
+    gain = min(float(luma.std() / own.std()), 1 / max(highest - lowest, FLAT))
+    offset = float(luma.mean()) - gain * float(own.mean())
+    return gain, min(max(offset, -gain * lowest), 1 - gain * highest)
 
 
 def spread(picture: Float[Tensor, "3 h w"]) -> float:
