@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -17,13 +16,14 @@ from torch import Tensor
 
 from impasto.edges import edge_correlation
 from impasto.engines.bilateral import BilateralGrid, Rgb, fit, luma
+from impasto.engines.engine import Engine
 from impasto.engines.optimize import Outcome
 from impasto.engines.state import Snapshot
 from impasto.engines.surface import Map, mixed
 from impasto.events import Listener
 
-# Longest side of the small picture.
-SMALL_PX = 384
+# Longest side of the small picture, and the least that engines paint.
+SMALL_PX, NARROWEST_PX = 384, 32
 # What edges have to be like the photo's in the small picture, a little more than is promised of the large one.
 LEAST_EDGES = 0.98
 HALVINGS = 7
@@ -35,21 +35,12 @@ MOST_CONTRAST = 1.2
 FLAT = 1e-4
 
 
-class Painter(Protocol):
-    """The engine of the small picture."""
-
-    @property
-    def name(self) -> str: ...
-
-    def run(self, listeners: Sequence[Listener], resume: Snapshot | None) -> Outcome: ...
-
-
 @dataclass(frozen=True)
 class PhotoEngine:
     """painter: what paints the small photo. keep: the photo's own share of each pixel; None where it has none."""
 
-    painter: Painter
-    small: Rgb
+    painter: Engine
+    small: Float[Tensor, "3 small_h small_w"]
     photo: Rgb
     keep: Map | None = None
 
