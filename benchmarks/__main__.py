@@ -10,7 +10,7 @@ import torch
 
 SCRIPTS = [
     "startup", "classic", "optimizers", "losses", "iteration", "tiles", "any_style", "draft", "judges", "sizes",
-    "stain", "scans",
+    "stain", "scans", "looks", "best_look",
 ]  # fmt: skip
 
 

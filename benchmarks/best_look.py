@@ -107,7 +107,7 @@ def main() -> int:
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--only", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
     asked = parser.parse_args()
-    best = next(name for name, fields in CANDIDATES.items() if fields.items() <= LOOKS["best"].items() and fields)
+    best = next(name for name, fields in CANDIDATES.items() if fields == LOOKS["best"])
     names = list(dict.fromkeys(["classic", best, *asked.only]))
     paint(asked.folder, names, asked)
     curves = {

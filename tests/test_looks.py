@@ -270,8 +270,8 @@ def test_a_look_decides_what_the_job_does_not() -> None:
 
 
 def test_what_is_given_wins_over_the_look() -> None:
-    job = StyleJob.of({"look": "best", "init": "content", "style_layers": "block1_conv1"})
-    assert (job.init, job.style_layers) == ("content", {"block1_conv1": 1.0})
+    job = StyleJob.of({"look": "best", "init": "content"})
+    assert job.init == "content"
     assert StyleJob.of({"look": "photo", "engine": "optimize"}).engine == "optimize"
     assert job.with_changes(size=64).init == "content"
 
@@ -290,12 +290,15 @@ def test_another_look_for_a_saved_job(folder: Path) -> None:
     assert asked_job((), Path("saved.json"), none) == saved
 
 
-def test_style_transfer_leaves_its_layers_to_the_look(folder: Path, small_cnn: Cnn) -> None:
-    result = impasto.style_transfer(
-        "photo.png", "style.png", small_cnn, content_layers=["block2_conv2"], look="best", num_iterations=3
-    )
-    assert result.job.style_layers == LOOKS["best"].get("style_layers", result.job.style_layers)
-    assert result.job.content_layers == {"block2_conv2": 1.0}
+def test_style_transfer_leaves_its_layers_to_the_look(
+    folder: Path, small_cnn: Cnn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LOOKS, "best", {"style_layers": "auto"})
+    fields: dict[str, Any] = {"content_layers": ["block2_conv2"], "look": "best", "num_iterations": 3}
+    job = impasto.style_transfer("photo.png", "style.png", small_cnn, **fields).job
+    assert (job.content_layers, job.style_layers) == ({"block2_conv2": 1.0}, "auto")
+    given = impasto.style_transfer("photo.png", "style.png", small_cnn, style_layers=["block1_conv1"], **fields).job
+    assert given.style_layers == {"block1_conv1": 1.0}
 
 
 def test_a_session_of_one_look_paints_another(folder: Path) -> None:

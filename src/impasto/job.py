@@ -34,7 +34,7 @@ FAST_FIELDS = {
 # What each look decides where the job does not.
 LOOKS: dict[str, dict[str, Any]] = {
     "classic": {},
-    "best": {"init": "draft", "style_layers": "auto"},
+    "best": {"init": "draft"},
     "photo": {"engine": "fast"},
 }
 # What the look photo cannot do: it maps the colours of the picture as a whole.
