@@ -191,6 +191,16 @@ def strength() -> Image.Image:
     return sheet(cells, 5, 260)
 
 
+def looks() -> Image.Image:
+    """Each look on two pairs."""
+    cells = []
+    for pair in (("coffee", "glass"), ("astronaut", "mosaic")):
+        cells += [("the photo", photo(pair[0], 256)), ("the style", style(pair[1], 256))]
+        cells += [(f"--look {look}", painted(*pair, look=look, **SMALLER)) for look in ("classic", "best")]
+        cells.append(("--look photo", painted(*pair, look="photo", size=512)))
+    return sheet(cells, 5, 256)
+
+
 def scans() -> Image.Image:
     """Scans brought to a reference, and one stain as other laboratories might have it."""
     from impasto.medical.phantoms import head_phantom, nuclei_phantom
@@ -245,6 +255,7 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "options": options,
     "stains": stains,
     "strength": strength,
+    "looks": looks,
     "control": control,
     "scans": scans,
 }

@@ -13,12 +13,13 @@ from impasto import losses
 from impasto.cli.main import COMMANDS, command
 from impasto.evaluation.deep import NETWORKS
 from impasto.evaluation.judges import JUDGES, RUN_FIGURES
+from impasto.job import LOOKS
 from impasto.nets.sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
 NAMES = ["README.md", "README.zh.md", "CONTRIBUTING.md"]
 NAMES += [f"docs/{name}.md" for name in ("losses", "networks", "control", "fast", "model_card", "evaluate", "medical")]
-NAMES += ["docs/scans.md"]
+NAMES += ["docs/scans.md", "docs/looks.md"]
 PAGES = [ROOT / name for name in NAMES]
 
 
@@ -56,6 +57,13 @@ def test_every_loss_is_explained() -> None:
     for kind in ("content", "style"):
         section = text.partition(f"`--{kind}-loss`")[2].partition("##")[0]
         assert all(f"`{name}`" in section for name in losses.LOSSES[kind])
+
+
+def test_every_look_is_explained() -> None:
+    text = (ROOT / "docs" / "looks.md").read_text()
+    for look, fields in LOOKS.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{look}`"))
+        assert all(f"--{name.replace('_', '-')} {value}" in row for name, value in fields.items())
 
 
 def test_every_judge_is_explained() -> None:

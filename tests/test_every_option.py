@@ -35,6 +35,7 @@ def stopped_by(reason: str) -> Callable[[Result], bool]:
 
 # Field: (its new value, other fields the case needs). The picture must differ from the one without the new value.
 PICTURE_CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "look": ("photo", {"engine": "optimize"}),
     "size": (40, {}),
     "iterations": (9, {}),
     "pyramid_from": ("off", {"photo": "large.png", "pyramid_from": 64}),
@@ -69,6 +70,7 @@ PICTURE_CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 # The same for the fast engine.
 FAST_CHANGES: dict[str, Any] = {
+    "look": "photo",
     "strength": 0.3,
     "model": "model.safetensors",
     "photo": "photo2.png",

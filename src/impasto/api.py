@@ -50,6 +50,10 @@ def style_transfer(
         "iterations": num_iterations,
         "learning_rate": learning_rate,
     }
+    # Layers that were not given are the look's.
+    for name, classic in (("content_layers", CLASSIC_CONTENT), ("style_layers", CLASSIC_STYLE)):
+        if fields[name] == tuple(classic):
+            del fields[name]
     return transfer(content_image, style_image, cnn, on_step, fields | options)
 
 
@@ -97,7 +101,8 @@ class Session:
     """
 
     def __init__(self, backbone: str = "vgg16", pooling: Any = None, **fields: Any) -> None:
-        self.fields = StyleJob.of({"backbone": backbone, "pooling": pooling, **fields}).model_dump(exclude_unset=True)
+        self.fields = {"backbone": backbone, "pooling": pooling, **fields}
+        StyleJob.of(self.fields)
         self.loaded = Loaded()
 
     def __enter__(self) -> Session:

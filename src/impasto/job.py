@@ -6,6 +6,7 @@ beside every result and can be run again.
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import re
@@ -27,9 +28,17 @@ UNTIL_TIME_IS_UP = 100_000
 SMALLEST_SIDE_PX = 16
 # Fields that the fast engine makes use of; any other is refused with it unless it is at its default.
 FAST_FIELDS = {
-    "photo", "styles", "engine", "size", "style_scale", "match_colour", "keep_colour", "strength", "model", "precision",
-    "device", "threads", "max_pixels",
+    "photo", "styles", "look", "engine", "size", "style_scale", "match_colour", "keep_colour", "strength", "model",
+    "precision", "device", "threads", "max_pixels",
 }  # fmt: skip
+# What each look decides where the job does not.
+LOOKS: dict[str, dict[str, Any]] = {
+    "best": {},
+    "classic": {"init": "content"},
+    "photo": {"engine": "fast"},
+}
+# What the look photo cannot do: it maps the colours of the picture as a whole.
+NOT_PHOTO_FIELDS = ("mask", "mask_rest", "seamless")
 # What makes a job without a photo: nothing but the style, from noise.
 TEXTURE_FIELDS: dict[str, Any] = {"content_weight": 0.0, "init": "random"}
 
@@ -124,6 +133,13 @@ class StyleJob(BaseModel):
     photo: str = Field("", description="The picture that gives the content.")
     styles: tuple[Annotated[Style, BeforeValidator(parse_style)], ...] = Field(
         (), description="The pictures that give the style, each with its weight."
+    )
+    look: str = Field(
+        "best",
+        description="Other defaults for the options below: best is what the judges prefer, classic the method of Gatys "
+        "et al., which begins with the photo, photo stays a photo and takes the style's colours and tones alone, by --engine fast where no other is "
+        "given.",
+        json_schema_extra={"unit": "|".join(LOOKS)},
     )
     engine: Literal["auto", "fast", "optimize"] = Field(
         "auto",
@@ -292,6 +308,12 @@ class StyleJob(BaseModel):
             raise JobError(f"{file} is not a job: it holds no fields.")
         return cls.of(fields)
 
+    def own_fields(self) -> dict[str, Any]:
+        """The fields that are neither at their defaults nor at what the look says."""
+        decided = {name: field.default for name, field in type(self).model_fields.items()}
+        unlike = type(self).model_construct(**decided | LOOKS[self.look])
+        return {name: value for name, value in self.model_dump().items() if value != getattr(unlike, name)}
+
     def with_changes(self, **fields: Any) -> StyleJob:
         """The same job with other fields, checked again."""
         return StyleJob.of(self.model_dump() | fields)
@@ -314,6 +336,11 @@ class StyleJob(BaseModel):
             return self.init
         painted_alike = not self.mask and not self.seamless and self.content_weight > 0
         return "draft" if self.engine == "auto" and painted_alike else "content"
+
+    @property
+    def is_photo(self) -> bool:
+        """Whether only colours and tones are to change."""
+        return self.look == "photo"
 
     @property
     def is_fast(self) -> bool:
@@ -367,6 +394,21 @@ class StyleJob(BaseModel):
             raise ValueError(str(error)) from error
         return name
 
+    @field_validator("look")
+    @classmethod
+    def _known_look(cls, look: str) -> str:
+        if look not in LOOKS:
+            near = difflib.get_close_matches(look, LOOKS, n=1, cutoff=0.0)[0]
+            raise ValueError(f"There is no look {look!r}: did you mean {near!r}? Known: {', '.join(LOOKS)}")
+        return look
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_look_says(cls, fields: Any) -> Any:
+        """What the look decides, under what was given."""
+        look = fields.get("look") if isinstance(fields, dict) else None
+        return LOOKS.get(look, {}) | fields if isinstance(look, str) else fields
+
     @model_validator(mode="after")
     def _consistent(self) -> StyleJob:
         if self.styles and not any(style.weight > 0 for style in self.styles):
@@ -393,7 +435,13 @@ class StyleJob(BaseModel):
     def _check_engine(self) -> None:
         """ValueError for an option that the engine would not use."""
         changed = self.changed_fields()
-        unused = sorted(changed - FAST_FIELDS)
+        unfit = next((name for name in NOT_PHOTO_FIELDS if name in changed), None)
+        if self.is_photo and unfit:
+            flag = f"--{unfit.replace('_', '-')}"
+            raise ValueError(f"the look photo maps the colours of the whole picture: leave out {flag}")
+        if self.is_fast and not LOOKS[self.look].keys() <= FAST_FIELDS:
+            raise ValueError(f"the fast engine has no use for the look {self.look}: leave out one of them")
+        unused = sorted(changed - FAST_FIELDS - ({"protect"} if self.is_photo else set()))
         if self.is_fast and unused:
             flag = f"--{unused[0].replace('_', '-')}"
             raise ValueError(f"the fast engine has no use for {flag}: leave it out, or use --engine optimize")

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +16,11 @@ from torch import nn
 
 from impasto import calibration, colour, losses
 from impasto.engines.balance import balanced, chosen_layers, pulls
+from impasto.engines.engine import Engine
 from impasto.engines.fast import FastEngine, code_of, own_style
 from impasto.engines.objective import Aim
 from impasto.engines.optimize import Optimization, Outcome, Stage, Task
+from impasto.engines.photo import NARROWEST_PX, SMALL_PX, PhotoEngine
 from impasto.engines.scales import Scale, plan_scales
 from impasto.engines.state import Snapshot
 from impasto.engines.surface import Controls
@@ -110,16 +112,6 @@ class Result:
         return self.picture._repr_png_()
 
 
-@runtime_checkable
-class Engine(Protocol):
-    """What makes the picture, everything that it needs being loaded."""
-
-    @property
-    def name(self) -> str: ...
-
-    def run(self, listeners: Sequence[Listener], resume: Snapshot | None) -> Outcome: ...
-
-
 @dataclass(frozen=True)
 class Optimize:
     """The classical method, iteration by iteration."""
@@ -179,6 +171,11 @@ def prepare_run(
     sources = read_sources(job, photo, styles, device)
     keep_big_blocks()
     loaded = loaded or Loaded()
+    return prepare_photo(job, sources, network, loaded) if job.is_photo else prepare(job, sources, network, loaded)
+
+
+def prepare(job: StyleJob, sources: Sources, network: Cnn | nn.Module | None, loaded: Loaded) -> Prepared:
+    """The engine that paints."""
     if job.is_fast:
         return Prepared(job, sources, fast_engine(job, sources, loaded))
     try:
@@ -189,6 +186,15 @@ def prepare_run(
         advice = f"Only a draft was painted, in one pass. {error}"
         return Prepared(job, sources, fast_engine(job, sources, loaded), advice=advice)
     return prepare_optimize(job, sources, own, loaded)
+
+
+def prepare_photo(job: StyleJob, sources: Sources, network: Cnn | nn.Module | None, loaded: Loaded) -> Prepared:
+    """The engine that paints, on a small photo, and the one that takes over its colours."""
+    small = sources.small(SMALL_PX, NARROWEST_PX)
+    painting = prepare(job, small, network, loaded)
+    small_photo, photo = (torch.from_numpy(np.ascontiguousarray(seen.photo.pixels)) for seen in (small, sources))
+    keep = None if sources.regions.keep is None else torch.from_numpy(sources.regions.keep)
+    return replace(painting, sources=sources, engine=PhotoEngine(painting.engine, small_photo, photo, keep))
 
 
 def prepare_optimize(job: StyleJob, sources: Sources, network: Network, loaded: Loaded) -> Prepared:

@@ -67,6 +67,14 @@ class Sources:
             self.cached_controls[height, width] = Controls(shares, keep, self.seamless)
         return self.cached_controls[height, width]
 
+    def small(self, longest_px: int, narrowest_px: int) -> Sources:
+        """The same with a photo of at most that longest side, and nothing of it kept; long strips are made wider than
+        they would be."""
+        sides = zip(fitted(self.photo, min(longest_px, max(self.size))), self.size, strict=True)
+        height, width = (max(side, min(narrowest_px, own)) for side, own in sides)
+        photo = self.photo.resized(height, width)
+        return Sources(photo, self.styles, self.style_scale, self.device, spendable=False)
+
     def on_device(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
 

@@ -89,7 +89,7 @@ def stylize(
 
 
 def asked_job(pictures: tuple[str, ...], job: Path | None, options: dict[str, Any]) -> StyleJob:
-    base = StyleJob.load(job).model_dump(exclude_unset=True) if job else {}
+    base = saved_fields(job, options) if job else {}
     if pictures:
         base["photo"] = pictures[0]
     if len(pictures) > 1:
@@ -99,6 +99,12 @@ def asked_job(pictures: tuple[str, ...], job: Path | None, options: dict[str, An
     if not base.get("styles") and not any(base.get(name) or options[name] for name in ("model", "mask")):
         raise JobError(f"No style was given for {base['photo']}: impasto PHOTO STYLE -o OUT.")
     return job_of(options, base)
+
+
+def saved_fields(file: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a saved job; under another look, those that its own look did not decide."""
+    saved = StyleJob.load(file)
+    return saved.own_fields() if options["look"] else saved.model_dump(exclude_unset=True)
 
 
 def resumed_job(folder: Path, pictures: tuple[str, ...], job: Path | None, options: dict[str, Any]) -> StyleJob:
