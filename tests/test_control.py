@@ -163,6 +163,14 @@ def test_parts_of_styles_survive_an_interruption(two: Path) -> None:
     assert abs(run(job, resume=snapshot).picture.pixels - whole).max() < 1e-5
 
 
+def test_styles_count_by_their_weights_and_one_of_none_is_left_out_and_said(folder: Path) -> None:
+    more, less = (painted([f"red.png:{red}", f"blue.png:{10 - red}"], iterations=15) for red in (9, 1))
+    assert redness(more, ALL) > redness(less, ALL) + 0.3
+    with pytest.warns(UserWarning, match="blue.png has a weight of 0 and is left out"):
+        without = painted(["red.png", "blue.png:0"])
+    assert np.array_equal(without, painted("red.png"))
+
+
 def test_soft_edges_are_mixed(folder: Path) -> None:
     save(np.broadcast_to(np.linspace(1, 0, 64)[None, :, None], (48, 64, 3)), "soft.png")
     change = abs(painted(mask="soft.png=red.png") - photo()).mean((0, 1))
@@ -231,6 +239,9 @@ BAD = [
     ({"mask": "left.png=red.png=black.png"}, "black.png is black all over"),
     ({"mask": ("left.png=red.png", "black.png=red.png")}, "black.png is black all over"),
     ({"mask": "left.png=red.png=left.png", "style_loss": "mse"}, "takes nothing of a region .* use gram.*remd"),
+    ({"style": ["red.png:0", "blue.png:0"]}, "All style weights are 0"),
+    ({"style": "red.png:-1"}, "weight must be greater than or equal to 0"),
+    ({"style": "red.png", "keep_colour": True, "match_colour": True}, "^keep_colour and match_colour contradict"),
     ({"style": "red.png", "protect": "black.png"}, "black.png is black all over"),
     ({"style": "red.png", "protect": "white.png"}, "Nothing of photo.png would be painted"),
     ({"style": "red.png", "protect": "absent.png"}, "absent.png"),
@@ -341,6 +352,17 @@ def test_a_seamless_texture_has_no_seam(folder: Path) -> None:
     assert jump(result.picture.pixels) < 1.3
 
 
+@pytest.mark.parametrize("option", ["keep_colour", "match_colour"])
+def test_a_seamless_picture_in_the_photos_colours_has_no_seam(folder: Path, option: str) -> None:
+    assert jump(painted("style.png", seamless=True, iterations=20, **{option: True})) < 1.3
+
+
+def test_a_seamless_picture_keeps_the_photo_that_was_made_to_fit_and_says_so(folder: Path) -> None:
+    with pytest.warns(UserWarning, match="made to fit first"):
+        out = painted("red.png", seamless=True, protect="left.png")
+    assert abs(out - periodic(photo()))[:, :, :32].max() < 1e-6
+
+
 def test_seamless_needs_a_network_whose_layers_are_known(folder: Path) -> None:
     with pytest.raises(UserError, match="build_cnn"):
         impasto.stylize(
@@ -379,6 +401,7 @@ def test_a_texture_is_made_and_made_again(folder: Path, capsys: pytest.CaptureFi
         (["texture", "style.png", "--size", "4"], "--size must be"),
         (["texture", "style.png", "--content-weight", "1"], "No such option"),
         (["photo.png", "style.png", "--variations", "1"], "--variations"),
+        (["photo.png", "style.png", "--keep-colour", "--match-colour"], "impasto: --keep-colour and --match-colour"),
         (["photo.png", "style.png", "--variations", "3", "--report", "r"], "leave out --report"),
     ],
 )

@@ -407,7 +407,9 @@ def explain(error: ErrorDetails) -> str:
     message = error["msg"].removeprefix("Value error, ").rstrip(".")
     message = re.sub(r"^Input should be", "must be", message)
     if not place:
-        return f"{message[:1].upper()}{message[1:]}."
+        # A field that a sentence begins with is written as it is.
+        named = message.split(" ")[0] in StyleJob.model_fields
+        return f"{message if named else message[:1].upper() + message[1:]}."
     if error["type"] == "extra_forbidden":
         return f"There is no option {place[-1]!r}."
     if message.startswith("There is"):

@@ -60,6 +60,8 @@ def read_regions(job: StyleJob, photo: Picture, rest_styles: int) -> Regions:
     paintable = np.ones(photo.size_hw, np.float32)
     if job.protect:
         paintable = 1 - read_map(job.protect, "protect", job, photo, notes)
+    if job.seamless:
+        notes.append("With --seamless the photo is made to fit first: what is kept of it changes at its borders.")
     keep = 1 - (visible > NOTHING) * paintable * (1 if rest_styles else covered)
     if keep.min() > 1 - NOTHING:
         raise JobError(f"Nothing of {photo.name} would be painted: all of it is protected, transparent or unmasked.")

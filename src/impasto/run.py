@@ -149,8 +149,8 @@ class Prepared:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences for the user: what was changed to make masks fit, and how a better result could be had."""
-        return [*self.sources.regions.notes, *([self.advice] if self.advice else [])]
+        """Sentences for the user: what was changed to fit or left out, and how a better result could be had."""
+        return [*self.sources.notes, *([self.advice] if self.advice else [])]
 
     def run(self, listeners: Sequence[Listener] = (), resume: Snapshot | None = None) -> Result:
         """Run the engine. listeners: hear of every step, and may stop the run."""
@@ -397,7 +397,9 @@ def prepare_network(network: Network, job: StyleJob, layers: Sequence[str], devi
 def finish(job: StyleJob, sources: Sources, engine: str, outcome: Outcome) -> Result:
     pixels = outcome.picture[0].float().cpu().numpy()
     if job.keep_colour:
-        coloured = colour.keep_colour(pixels, sources.photo.pixels)
+        # Of a seamless picture, the photo that was made to fit.
+        photo = sources.photo_at(*sources.size)[0].cpu().numpy()
+        coloured = colour.keep_colour(pixels, photo)
         keep = sources.regions.keep
         # Where the photo was kept, to the last bit.
         pixels = coloured if keep is None else np.where(keep == 1, pixels, coloured)

@@ -27,7 +27,8 @@ class Sources:
     """The pictures of a job, read and at the result's size; styles are resized when a scale asks for them.
 
     spendable: nobody else needs the photo's pixels, so that their memory may become the picture's. style_masks: how
-    much each pixel of each style counts, 0..1; None where all count alike.
+    much each pixel of each style counts, 0..1; None where all count alike. notes: sentences on what was changed or left
+    out.
     """
 
     photo: Picture
@@ -38,6 +39,7 @@ class Sources:
     regions: Regions = field(default_factory=Regions)
     seamless: bool = False
     style_masks: tuple[Float32[np.ndarray, "_ _"] | None, ...] = ()
+    notes: list[str] = field(default_factory=list)
     cache: dict[tuple[int, int], Tensor] = field(default_factory=dict)
     cached_controls: dict[tuple[int, int], Controls] = field(default_factory=dict)
 
@@ -123,14 +125,16 @@ def read_sources(
     photo = at_size(photo, job.size)
     regions = read_regions(job, photo, len(styles))
     own = [read(mask.style) for mask in job.mask]
-    style_masks = (*[None] * len(styles), *read_style_masks(job, own, regions.notes))
+    notes = [f"{style.file} has a weight of 0 and is left out." for style in job.styles if not style.weight]
+    notes += regions.notes
+    style_masks = (*[None] * len(styles), *read_style_masks(job, own, notes))
     styles = [*styles, *own]
     if not styles and not job.model:
         raise JobError("The job names no style picture: give at least one.")
     if job.match_colour:
         styles = [style.with_pixels(colour.match_colour(style.pixels, photo.pixels)) for style in styles]
     spendable = photo is not given and not job.keep_colour and regions.keep is None and device.type == "cpu"
-    return Sources(photo, tuple(styles), job.style_scale, device, spendable, regions, job.seamless, style_masks)
+    return Sources(photo, tuple(styles), job.style_scale, device, spendable, regions, job.seamless, style_masks, notes)
 
 
 def no_photo(job: StyleJob) -> Picture:
