@@ -288,6 +288,16 @@ def test_guided_tiles_equal_the_whole(style_loss: str) -> None:
     assert float((in_bands - gradient).norm() / gradient.norm()) <= tolerance
 
 
+@pytest.mark.parametrize("style_loss", GUIDED)
+def test_a_single_pixel_is_region_enough(style_loss: str) -> None:
+    pixel, of_style = torch.zeros(48, 56), torch.zeros(64, 64)
+    pixel[20, 30] = of_style[7, 40] = 1
+    controls = Controls((1 - pixel, pixel), style_guides=(None, of_style))
+    value, gradient = objective(style_loss, controls, smooth(48, 56, 1)).evaluate(smooth(48, 56, 2))
+    assert value.finite
+    assert gradient.isfinite().all()
+
+
 def test_the_gradient_of_a_controlled_picture_against_finite_differences() -> None:
     left = torch.linspace(2, -1, 56).clamp(0, 1).expand(48, 56).contiguous()
     controls = Controls((left, 1 - left), left, seamless=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -63,9 +64,8 @@ class Guide:
         Systematic sampling (Madow & Madow, 1944), along a path through strips that are as high as samples are apart, so
         that they spread evenly both ways.
         """
-        most, total = float(self.values.max()), float(self.values.sum(dtype=torch.float64))
-        count = max(1, min(count, int(total / most + 1e-6)))
-        strip = max(1, round(math.sqrt(total / most / count)))
+        count = max(1, min(count, int(self.area + 1e-6)))
+        strip = max(1, round(math.sqrt(self.area / count)))
         path = self.path(strip)
         # The golden ratio's multiples spread over the distance between samples evenly, however few turns there are.
         start = (0.5 + turn * 0.6180339887498949) % 1
@@ -73,6 +73,12 @@ class Guide:
         index = torch.searchsorted(path, at.clamp(max=path[-1] * (1 - 1e-12)), right=True).to(self.values.device)
         of_strip = strip * self.values.shape[1]
         return index // of_strip * strip + index % strip, index % of_strip // strip
+
+    @cached_property
+    def area(self) -> float:
+        """The sum relative to the largest: as many places can be drawn without one of them twice."""
+        values = self.values.cpu()
+        return float(values.sum(dtype=torch.float64)) / float(values.max())
 
     def path(self, strip: int) -> Float[Tensor, " n"]:
         """How much all places up to each count: strip after strip of rows, each column by column; on the CPU."""
