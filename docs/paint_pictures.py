@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import skimage
 import torch
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 import impasto
 from impasto.losses import LOSSES
@@ -125,6 +125,42 @@ def control() -> Image.Image:
             run = {**SMALLER, "start_noise": 0.5, "seed": seed}
             cells.append((f"--variations 3, the {ORDINALS[seed]}", painted("astronaut", "woodcut", **run)))
     return sheet(cells, 3, 256)
+
+
+def regions() -> Image.Image:
+    """A region of the photo in a part of the style, and without."""
+    with TemporaryDirectory() as folder:
+        size, style_size = photo("coffee", 256).size, style("night", 256).size
+        drawn = {
+            "cup": ellipses(size, (32, 48, 206, 168), (70, 4, 176, 100)),
+            "field": Image.new("L", style_size),
+        }
+        drawn["field"].paste("white", (0, 152, *style_size))
+        drawn |= {"table": ImageOps.invert(drawn["cup"]), "sky": ImageOps.invert(drawn["field"])}
+        for name, image in drawn.items():
+            image.save(Path(folder) / f"{name}.png")
+        night, run = STYLES / "night.jpg", SMALLER | {"iterations": 100}
+        masks = [
+            f"{Path(folder) / region}.png={night}={Path(folder) / part}.png"
+            for region, part in (("cup", "field"), ("table", "sky"))
+        ]
+        cells = [
+            ("cup.png", drawn["cup"]),
+            ("night.jpg", style("night", 256)),
+            ("field.png", drawn["field"]),
+            ("photo.jpg", photo("coffee", 256)),
+            ("in night.jpg", painted("coffee", "night", **run)),
+            ("cup.png=night.jpg=field.png, ...", painted("coffee", None, **run, mask=masks)),
+        ]
+    return sheet(cells, 3, 256)
+
+
+def ellipses(size: tuple[int, int], *boxes: tuple[int, int, int, int]) -> Image.Image:
+    """White in the ellipses of boxes, with soft edges."""
+    spot = Image.new("L", size)
+    for box in boxes:
+        ImageDraw.Draw(spot).ellipse(box, "white")
+    return spot.filter(ImageFilter.GaussianBlur(2))
 
 
 ORDINALS = ("first", "second", "third")
@@ -257,6 +293,7 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "strength": strength,
     "looks": looks,
     "control": control,
+    "regions": regions,
     "scans": scans,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import nn
 import impasto
 from impasto.cli.main import main
 from impasto.engines.objective import Aim, build_objective
+from impasto.engines.state import Snapshot, saved_job
 from impasto.engines.surface import Controls
 from impasto.errors import UserError
 from impasto.job import StyleJob
@@ -26,10 +28,11 @@ from impasto.nets.passes import ExplicitPass
 from impasto.periodic import periodic
 from impasto.picture import Picture, read_picture
 from impasto.regions import read_regions
+from impasto.run import run
 from impasto.sheet import contact_sheet
 from support import SMALL_TABLE, shapes_picture
 
-GUIDED = ["gram", "wasserstein", "mean_std", "moments", "ssim"]
+GUIDED = ["gram", "wasserstein", "mean_std", "moments", "ssim", "histogram", "sliced", "nearest", "remd"]
 
 
 def save(array: np.ndarray, file: str) -> None:
@@ -96,6 +99,78 @@ def test_each_region_takes_its_own_style(folder: Path) -> None:
     assert abs(rest - style).max() == 0
 
 
+@pytest.fixture
+def two(folder: Path) -> Path:
+    """The folder with two.png, a style that is red above and blue below, and a mask of its upper and lower half."""
+    red, blue = (read_picture(f"{name}.png").pixels for name in ("red", "blue"))
+    save(np.concatenate([red[:, :28], blue[:, 28:]], 1).transpose(1, 2, 0), "two.png")
+    mask("upper.png", (slice(0, 28), ALL), 56, 56)
+    mask("lower.png", (slice(28, 56), ALL), 56, 56)
+    return folder
+
+
+def redness(pixels: np.ndarray, columns: slice) -> float:
+    return float((pixels[0] - pixels[2])[:, columns].mean())
+
+
+@pytest.mark.parametrize("style_loss", ["gram", "remd"])
+def test_a_region_takes_its_own_part_of_a_style(two: Path, style_loss: str) -> None:
+    masks = ["left.png=two.png=upper.png", "right.png=two.png=lower.png"]
+    swapped = ["left.png=two.png=lower.png", "right.png=two.png=upper.png"]
+    more = {"style_loss": style_loss, "iterations": 20, "style_layers": "block1_conv1,block1_conv2"}
+    one, other = (painted(mask=given, **more) for given in (masks, swapped))
+    assert redness(one, slice(0, 26)) > redness(other, slice(0, 26)) + 0.15
+    assert redness(one, slice(38, 64)) < redness(other, slice(38, 64)) - 0.15
+
+
+def test_parts_of_styles_are_given_by_every_door_and_kept_by_a_job(
+    two: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["photo.png", "-o", "out.png", "--mask", "left.png=two.png=small.png", "--report", "r", "--quiet"]
+    mask("small.png", (slice(0, 14), ALL), 28, 28)
+    for name, value in RUN.items():
+        arguments += [f"--{name.replace('_', '-')}", str(value)]
+    assert main(arguments) == 0
+    assert "small.png is 28x28 px and was scaled to the 56x56 px of two.png" in capsys.readouterr().err
+    saved = json.loads(Path("out.job.json").read_text())
+    assert saved["mask"] == [{"file": "left.png", "style": "two.png", "style_mask": "small.png"}]
+    assert main(["--job", "out.job.json", "-o", "again.png", "--quiet"]) == 0
+    out, again = (read_picture(name).pixels for name in ("out.png", "again.png"))
+    assert np.array_equal(out, again)
+    for spelled in (("left.png", "two.png", "small.png"), saved["mask"][0]):
+        with pytest.warns(UserWarning, match="scaled"):
+            assert abs(painted(mask=[spelled]) - out).max() <= 0.5 / 255 + 1e-6
+    assert abs(painted(mask=["left.png=two.png"]) - out).mean() > 0.005
+    assert main(["photo.png", "-o", "small.png", "--mask", "left.png=two.png=small.png"]) == 2
+    assert "small.png" in capsys.readouterr().err
+
+
+def test_a_style_may_have_an_equals_sign_in_its_name(two: Path) -> None:
+    Path("two.png").rename("red=blue.png")
+    assert StyleJob(mask=("left.png=red=blue.png",)).mask[0].style == "red=blue.png"
+
+
+def test_parts_of_styles_survive_an_interruption(two: Path) -> None:
+    fields = {**RUN, "mask": ["left.png=two.png=upper.png"], "style_loss": "remd", "iterations": 8}
+    job = StyleJob.of({"photo": "photo.png", **fields})
+    whole = run(job).picture.pixels
+    begun = run(job, listeners=[lambda step: step.iteration < 3])
+    assert begun.snapshot is not None
+    begun.snapshot.save(Path("state.safetensors"), job.model_dump_json())
+    job = StyleJob.of(json.loads(saved_job(Path("state.safetensors"))))
+    assert job.mask[0].style_mask == "upper.png"
+    snapshot = Snapshot.load(Path("state.safetensors"), torch.device("cpu"))
+    assert abs(run(job, resume=snapshot).picture.pixels - whole).max() < 1e-5
+
+
+def test_styles_count_by_their_weights_and_one_of_none_is_left_out_and_said(folder: Path) -> None:
+    more, less = (painted([f"red.png:{red}", f"blue.png:{10 - red}"], iterations=15) for red in (9, 1))
+    assert redness(more, ALL) > redness(less, ALL) + 0.3
+    with pytest.warns(UserWarning, match="blue.png has a weight of 0 and is left out"):
+        without = painted(["red.png", "blue.png:0"])
+    assert np.array_equal(without, painted("red.png"))
+
+
 def test_soft_edges_are_mixed(folder: Path) -> None:
     save(np.broadcast_to(np.linspace(1, 0, 64)[None, :, None], (48, 64, 3)), "soft.png")
     change = abs(painted(mask="soft.png=red.png") - photo()).mean((0, 1))
@@ -139,7 +214,7 @@ def test_masks_of_another_size_are_scaled_and_overlap_is_shared_and_both_are_sai
     assert sum(regions.styles).max() <= 1 + 1e-6
     assert regions.styles[0][:, :28] == pytest.approx(0.5, abs=0.01)
     assert len(regions.notes) == 2
-    assert "small.png is 32x24 px and the picture 64x48" in regions.notes[0]
+    assert regions.notes[0] == "small.png is 32x24 px and was scaled to the 64x48 px of photo.png."
     assert "overlap" in regions.notes[1]
     with pytest.warns(UserWarning, match="scaled"):
         painted(mask="small.png=red.png", iterations=1)
@@ -158,8 +233,15 @@ BAD = [
     ({"mask": "left.png=absent.png"}, "absent.png"),
     ({"mask_rest": "red.png"}, "add --mask"),
     ({"style": "red.png", "mask": "left.png=red.png", "mask_rest": "blue.png"}, "leave one of them out"),
-    ({"mask": "left.png=red.png", "style_loss": "sliced"}, "use gram"),
-    ({"mask": "left.png=red.png", "style_loss": "mse"}, "use gram"),
+    ({"mask": "left.png=red.png="}, "must name the style's own mask"),
+    ({"mask": "left.png==left.png"}, "must name a style"),
+    ({"mask": "left.png=red.png=absent.png"}, "absent.png"),
+    ({"mask": "left.png=red.png=black.png"}, "black.png is black all over"),
+    ({"mask": ("left.png=red.png", "black.png=red.png")}, "black.png is black all over"),
+    ({"mask": "left.png=red.png=left.png", "style_loss": "mse"}, "takes nothing of a region .* use gram.*remd"),
+    ({"style": ["red.png:0", "blue.png:0"]}, "All style weights are 0"),
+    ({"style": "red.png:-1"}, "weight must be greater than or equal to 0"),
+    ({"style": "red.png", "keep_colour": True, "match_colour": True}, "^keep_colour and match_colour contradict"),
     ({"style": "red.png", "protect": "black.png"}, "black.png is black all over"),
     ({"style": "red.png", "protect": "white.png"}, "Nothing of photo.png would be painted"),
     ({"style": "red.png", "protect": "absent.png"}, "absent.png"),
@@ -193,14 +275,27 @@ def objective(
 @pytest.mark.parametrize("style_loss", GUIDED)
 def test_guided_tiles_equal_the_whole(style_loss: str) -> None:
     left = torch.linspace(2, -1, 56).clamp(0, 1).expand(48, 56).contiguous()
-    controls = Controls((left, 1 - left), left / 2)
+    of_style = torch.linspace(-1, 2, 64).clamp(0, 1)[:, None].expand(64, 64).contiguous()
+    controls = Controls((left, 1 - left), left / 2, style_guides=(None, of_style))
     photo, picture = smooth(48, 56, 1), smooth(48, 56, 2)
     (whole, gradient), (tiled, in_bands) = (
         objective(style_loss, controls, photo, tile_px).evaluate(picture) for tile_px in (None, 16)
     )
     assert tiled.total == pytest.approx(whole.total, rel=1e-5)
+    of_all = objective(style_loss, replace(controls, style_guides=None), photo).evaluate(picture)[0]
+    assert of_all.total != pytest.approx(whole.total, rel=1e-3)
     tolerance = 1e-3 if style_loss == "wasserstein" else 1e-5
     assert float((in_bands - gradient).norm() / gradient.norm()) <= tolerance
+
+
+@pytest.mark.parametrize("style_loss", GUIDED)
+def test_a_single_pixel_is_region_enough(style_loss: str) -> None:
+    pixel, of_style = torch.zeros(48, 56), torch.zeros(64, 64)
+    pixel[20, 30] = of_style[7, 40] = 1
+    controls = Controls((1 - pixel, pixel), style_guides=(None, of_style))
+    value, gradient = objective(style_loss, controls, smooth(48, 56, 1)).evaluate(smooth(48, 56, 2))
+    assert value.finite
+    assert gradient.isfinite().all()
 
 
 def test_the_gradient_of_a_controlled_picture_against_finite_differences() -> None:
@@ -267,6 +362,17 @@ def test_a_seamless_texture_has_no_seam(folder: Path) -> None:
     assert jump(result.picture.pixels) < 1.3
 
 
+@pytest.mark.parametrize("option", ["keep_colour", "match_colour"])
+def test_a_seamless_picture_in_the_photos_colours_has_no_seam(folder: Path, option: str) -> None:
+    assert jump(painted("style.png", seamless=True, iterations=20, **{option: True})) < 1.3
+
+
+def test_a_seamless_picture_keeps_the_photo_that_was_made_to_fit_and_says_so(folder: Path) -> None:
+    with pytest.warns(UserWarning, match="made to fit first"):
+        out = painted("red.png", seamless=True, protect="left.png")
+    assert abs(out - periodic(photo()))[:, :, :32].max() < 1e-6
+
+
 def test_seamless_needs_a_network_whose_layers_are_known(folder: Path) -> None:
     with pytest.raises(UserError, match="build_cnn"):
         impasto.stylize(
@@ -305,6 +411,7 @@ def test_a_texture_is_made_and_made_again(folder: Path, capsys: pytest.CaptureFi
         (["texture", "style.png", "--size", "4"], "--size must be"),
         (["texture", "style.png", "--content-weight", "1"], "No such option"),
         (["photo.png", "style.png", "--variations", "1"], "--variations"),
+        (["photo.png", "style.png", "--keep-colour", "--match-colour"], "impasto: --keep-colour and --match-colour"),
         (["photo.png", "style.png", "--variations", "3", "--report", "r"], "leave out --report"),
     ],
 )

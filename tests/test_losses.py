@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,18 @@ from torch import Tensor
 
 from impasto import losses
 from impasto.errors import JobError
-from impasto.losses.base import Box, Lattice, Loss, Place, PlaceLoss, SampleLoss, StatisticLoss, Stats
+from impasto.losses.base import (
+    Box,
+    Guide,
+    Lattice,
+    Loss,
+    Place,
+    PlaceLoss,
+    SampleLoss,
+    StatisticLoss,
+    Stats,
+    sampled,
+)
 from impasto.losses.total_variation import total_variation
 
 ROWS = [(kind, name) for kind in ("content", "style") for name in losses.LOSSES[kind]]
@@ -143,6 +155,48 @@ def test_the_turns_of_a_lattice_leave_no_place_out() -> None:
     assert len({(lattice.top, lattice.left) for lattice in lattices}) == 25
 
 
+GUIDES = st.tuples(st.integers(1, 60), st.integers(1, 60), st.integers(0, 99)).map(
+    lambda given: np.random.default_rng(given[2]).uniform(-1, 1, given[:2]).clip(0, 1).astype(np.float32)
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(GUIDES, st.integers(1, 500), st.integers(0, 10), st.floats(0, 1))
+def test_places_are_drawn_where_a_guide_counts_and_filled_in_by_regions(
+    guide: np.ndarray, count: int, turn: int, cut: float
+) -> None:
+    guide.flat[0] = 1
+    height, width = guide.shape
+    values = torch.arange(1.0, 1 + height * width).view(1, height, width)
+    whole = Box.whole(values)
+    place = Place(whole, whole, whole, turn, Guide(torch.from_numpy(guide)))
+    samples = sampled(values, place, count)
+    assert 1 <= samples.numel() <= count
+    assert samples.numel() == min(count, int(guide.sum(dtype=np.float64) + 1e-6))
+    assert len(samples.unique()) == samples.numel()
+    assert (guide.flat[samples.flatten().long().numpy() - 1] > 0).all()
+    regions = [Box(0, round(cut * height), 0, width), Box(round(cut * height), height, 0, width)]
+    parts = [sampled(region.of(values), replace(place, window=region, owned=region), count) for region in regions]
+    assert torch.equal(parts[0] + parts[1], samples)
+
+
+def test_places_are_drawn_as_often_as_they_count_and_evenly() -> None:
+    guide = torch.ones(90, 120)
+    guide[:, 60:] = 0.25
+    guide[:30] = 0
+    drawn = torch.zeros(90, 120)
+    for turn in range(400):
+        rows, columns = Guide(guide).places(200, turn)
+        drawn[rows, columns] += 1
+    assert (drawn[guide == 0] == 0).all()
+    share = drawn * guide.sum() / (400 * 200)
+    assert (share - guide).abs().max() < 0.2
+    rows, columns = Guide(guide).places(200, 0)
+    left = columns < 60
+    counts = np.histogram2d(rows[left], columns[left], bins=(2, 3), range=((30, 90), (0, 60)))[0]
+    assert counts.min() > 0.8 * counts.max(), "no corner of the region is seen more than another"
+
+
 @pytest.mark.parametrize(("kind", "name"), ROWS)
 @pytest.mark.parametrize("scale", [1e-3, 1e4])
 def test_distances_are_relative(kind: str, name: str, scale: float) -> None:
@@ -183,13 +237,17 @@ def test_content_has_place(name: str) -> None:
 @pytest.mark.parametrize("name", losses.LOSSES["style"])
 def test_a_guide_says_how_much_each_place_counts(name: str) -> None:
     loss = losses.load("style", name)
-    if not isinstance(loss, StatisticLoss):
-        return
     x = features(11)
-    plain = loss.stats(x)
-    everywhere = loss.stats(x, torch.ones(x.shape[1:]))
     part = torch.zeros(x.shape[1:])
     part[3:9, 2:12] = 1
+    if isinstance(loss, SampleLoss):
+        for guide, seen in ((part, part.bool()), (torch.full_like(part, 0.5), torch.ones_like(part).bool())):
+            samples = loss.stats(x, replace(Place.all_of(x), guide=Guide(guide)))["samples"].flatten(1)
+            assert torch.equal(samples.sort(1).values, x[:, seen].sort(1).values)
+    if not isinstance(loss, StatisticLoss):
+        return
+    plain = loss.stats(x)
+    everywhere = loss.stats(x, torch.ones(x.shape[1:]))
     inside, box = loss.stats(x, part), loss.stats(x[:, 3:9, 2:12])
     half = loss.stats(x, torch.full(x.shape[1:], 0.5))
     for key in plain:

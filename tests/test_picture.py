@@ -393,6 +393,23 @@ def test_adobe_rgb_is_converted_to_srgb_and_back(tmp_path: Path, suffix: str) ->
         np.testing.assert_allclose(np.asarray(image).astype(int), np.asarray(photo).astype(int), atol=step)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pixels_that_stay_keep_the_files_own_values(tmp_path: Path, dtype: type) -> None:
+    """Also colours that sRGB does not have; those of changed pixels are converted."""
+    values = np.random.default_rng(1).integers(0, np.iinfo(dtype).max, (40, 60, 3), dtype=dtype, endpoint=True)
+    image = pyvips.Image.new_from_array(values, interpretation="srgb" if dtype == np.uint8 else "rgb16").copy()
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", ADOBE_RGB)
+    image.write_to_file(tmp_path / "photo.png")
+    picture = read_picture(tmp_path / "photo.png")
+    pixels = picture.pixels.copy()
+    pixels[:, :, 30:] = 0.5
+    picture.with_pixels(pixels).save(tmp_path / "result.png")
+    result = pyvips.Image.new_from_file(tmp_path / "result.png").numpy()
+    assert np.array_equal(result[:, :30], values[:, :30])
+    assert abs(result[:, 30:] / np.iinfo(dtype).max - 0.5).max() < 0.02
+    assert picture.resized(20, 30).with_pixels(pixels[:, ::2, ::2]).size_hw == (20, 30)
+
+
 @pytest.mark.parametrize("name", ["srgb", "p3"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_values_with_a_profile_survive_reading_and_writing(tmp_path: Path, name: str, dtype: type) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from impasto.job import CLASSIC_CONTENT, CLASSIC_STYLE, TEXTURE_FIELDS, Style, StyleJob, parse_style
+from impasto.job import CLASSIC_CONTENT, CLASSIC_STYLE, TEXTURE_FIELDS, StyleJob, parse_style
 from impasto.nets.cnn import Cnn
 from impasto.nets.loaded import Loaded
 from impasto.picture import Picture, read_picture
@@ -67,7 +67,8 @@ def stylize(
 ) -> Result:
     """Paint a photo in a style by the best engine there is; `fields` are those of `StyleJob`.
 
-    style: None where `mask` and `mask_rest` name the styles.
+    style: None where `mask` and `mask_rest` name the styles. mask: `"sky.png=starry.jpg"`, or with the part of the
+    style that counts `"sky.png=starry.jpg=night.png"`; tuples of two or three are the same, and a list gives several.
     """
     return transfer(photo, style, cnn, on_step, fields)
 
@@ -143,8 +144,7 @@ def transfer(
     return run(job, photo=content, styles=pictures, network=cnn, listeners=listeners, loaded=loaded)
 
 
-def described_style(style: Image) -> Style:
-    """The job's record of a style; pictures in memory have no file."""
-    if isinstance(style, str | os.PathLike):
-        return Style(**parse_style(os.fspath(style)))
-    return Style(file="")
+def described_style(style: Image) -> dict[str, Any]:
+    """The job's record of a style, to be checked with the job; pictures in memory have no file."""
+    described: dict[str, Any] = parse_style(os.fspath(style)) if isinstance(style, str | os.PathLike) else {"file": ""}
+    return described

@@ -84,15 +84,20 @@ def parse_style(value: Any) -> Any:
 
 
 def parse_mask(value: Any) -> Any:
-    """`sky.png=starry.jpg` as a mask and its style; a mask alone is refused."""
+    """`sky.png=starry.jpg` as a mask and its style, `sky.png=starry.jpg=night.png` with the style's own mask as well.
+
+    A mask alone is refused.
+    """
     if isinstance(value, str):
         file, _, style = value.partition("=")
-        value = (file, style)
-    if isinstance(value, tuple | list) and len(value) == 2:
-        file, style = map(str, value)
+        value = (file, style) if Path(style).exists() else (file, *style.split("=", 1))
+    if isinstance(value, tuple | list) and len(value) in (2, 3):
+        file, style, *style_mask = map(str, value)
         if not style:
             raise ValueError("must name a style, as in FILE=STYLE")
-        return {"file": file, "style": style}
+        if style_mask == [""]:
+            raise ValueError("must name the style's own mask behind the second =, as in FILE=STYLE=STYLE_MASK")
+        return dict(zip(("file", "style", "style_mask"), (file, style, *style_mask), strict=False))
     return value
 
 
@@ -117,12 +122,13 @@ class Style(BaseModel):
 
 
 class Mask(BaseModel):
-    """A picture that is white where a style is painted, and that style."""
+    """A picture that is white where a style is painted, that style, and one that is white where the style counts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str
     style: str
+    style_mask: str | None = None
 
 
 class StyleJob(BaseModel):
@@ -225,9 +231,10 @@ class StyleJob(BaseModel):
     )
     mask: Annotated[tuple[Annotated[Mask, BeforeValidator(parse_mask)], ...], BeforeValidator(parse_masks)] = Field(
         (),
-        description="Paint STYLE where FILE is white; may be given several times. Elsewhere the other styles are "
-        "painted, or those of --mask-rest; without any the photo stays as it is.",
-        json_schema_extra={"unit": "FILE=STYLE"},
+        description="Paint STYLE where FILE is white, with STYLE_MASK only what of STYLE is white there; may be given "
+        "several times. Elsewhere the other styles are painted, or those of --mask-rest; without any the photo stays "
+        "as it is.",
+        json_schema_extra={"unit": "FILE=STYLE[=STYLE_MASK]"},
     )
     mask_rest: str | None = Field(
         None, description="The style where no mask is white.", json_schema_extra={"unit": "STYLE"}
@@ -366,7 +373,8 @@ class StyleJob(BaseModel):
     @property
     def input_files(self) -> list[str]:
         """Every file that the job reads, but for the backbone's."""
-        files = [self.photo, *self.style_files, *(mask.file for mask in self.mask), self.protect, self.model]
+        masks = [file for mask in self.mask for file in (mask.file, mask.style_mask)]
+        files = [self.photo, *self.style_files, *masks, self.protect, self.model]
         return [file for file in files if file] + ([self.init] if Path(self.init).is_file() else [])
 
     @field_validator("pyramid_from", mode="before")
@@ -456,7 +464,9 @@ def explain(error: ErrorDetails) -> str:
     message = error["msg"].removeprefix("Value error, ").rstrip(".")
     message = re.sub(r"^Input should be", "must be", message)
     if not place:
-        return f"{message[:1].upper()}{message[1:]}."
+        # A field that a sentence begins with is written as it is.
+        named = message.split(" ")[0] in StyleJob.model_fields
+        return f"{message if named else message[:1].upper() + message[1:]}."
     if error["type"] == "extra_forbidden":
         return f"There is no option {place[-1]!r}."
     if message.startswith("There is"):

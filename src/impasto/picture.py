@@ -15,7 +15,7 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache, lru_cache
 from pathlib import Path
@@ -97,7 +97,8 @@ class Picture:
     None for a photo without one, and for grey and CMYK photos, whose results are plain sRGB. `exif` (with its
     orientation set to 1, and without the thumbnail, which would show the photo instead of the result) and `xmp`
     are the bytes found in the file. `pixels_per_mm` is the resolution (across, down). `depth` is the bits a channel
-    of the file; floats count as 16. `name` is for messages.
+    of the file; floats count as 16. `name` is for messages. `own` are the values found in a file whose profile is not
+    sRGB: they are written again wherever `pixels` are still those that were read.
 
     Raises PictureError when an array has the wrong shape or dtype, or holds values outside 0..1, NaN included.
     """
@@ -110,6 +111,7 @@ class Picture:
     pixels_per_mm: Resolution | None = None
     depth: Literal[8, 16] = 8
     name: str = "picture"
+    own: UInt[np.ndarray, "hf wf 3"] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape
@@ -550,11 +552,14 @@ def _decode(source: Any, name: str, max_pixels: int) -> Picture:
         if image.format == "float":
             _check_range(_to_numpy(image), name)
         colours, alpha = _split_alpha(image, name)
+        given = colours
         colours, icc = _to_srgb(colours)
+        wider = icc is not None and not _is_srgb(icc) and given.bands == 3 and given.format != "float"
         return _assemble(
             _planes_of(colours),
             _planes_of(alpha)[0] if alpha is not None else None,
             icc=icc,
+            own=_to_numpy(given) if wider else None,
             exif=_clean_exif(_blob(image, "exif-data")),
             xmp=_clean_xmp(_blob(image, "xmp-data")),
             pixels_per_mm=resolution,
@@ -662,7 +667,7 @@ def _file_values(picture: Picture, bits: int) -> UInt[np.ndarray, "h w c"]:
     if picture.icc is None or _is_srgb(picture.icc):
         values = _interleave(_planes(picture), top, dtype)
     else:
-        values = _from_srgb(picture.pixels, picture.icc, 8 if bits == 8 else 16)
+        values = _own_where_unchanged(picture, _from_srgb(picture.pixels, picture.icc, 8 if bits == 8 else 16))
         if picture.alpha is not None:
             values = np.concatenate([values, _interleave([picture.alpha], top, dtype)], axis=2)
     if bits == 12:
@@ -676,6 +681,17 @@ def _from_srgb(pixels: Float32[np.ndarray, "3 h w"], icc: bytes, depth: int) -> 
     srgb = _vips().Image.new_from_array(_interleave([*pixels], 65535, np.uint16), interpretation="rgb16")
     independent = srgb.icc_import(input_profile="srgb", **_ICC_INTENT)
     return _to_numpy(_tagged(independent, "icc-profile-data", icc).icc_export(depth=depth, **_ICC_INTENT))
+
+
+def _own_where_unchanged(picture: Picture, values: UInt[np.ndarray, "h w 3"]) -> UInt[np.ndarray, "h w 3"]:
+    """The values, but the file's own wherever the pixels are those read: colours that sRGB lacks would be lost."""
+    own = picture.own
+    if own is None or picture.icc is None or own.shape != values.shape or own.dtype != values.dtype:
+        return values
+    image = _vips().Image.new_from_array(own, interpretation="srgb" if own.dtype == np.uint8 else "rgb16")
+    read = _to_numpy(_convert(_tagged(image, "icc-profile-data", picture.icc), {"embedded": True}))
+    unchanged = (_to_unit(read, picture.name) == picture.pixels).all(0)
+    return np.where(unchanged[:, :, None], own, values)
 
 
 # Metadata.

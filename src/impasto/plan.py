@@ -41,7 +41,7 @@ class Work:
 
     value_bytes, kept_bytes: of a feature, and of a value that an optimizer keeps where a picture is changed in place.
     style_px: pixels of all styles for each pixel of the result. spends_photo: the photo's memory may become the
-    picture's. maps: of masks, one value a pixel. seamless: the picture is continued by its other side, and never cut.
+    picture's. maps: of masks, values for each pixel. seamless: the picture is continued by its other side, never cut.
     """
 
     aim: Aim
@@ -52,7 +52,7 @@ class Work:
     style_px: float
     held_bytes: int
     spends_photo: bool = False
-    maps: int = 0
+    maps: float = 0
     seamless: bool = False
 
     def place_losses(self) -> Iterator[tuple[str, PlaceLoss, int]]:

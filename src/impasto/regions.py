@@ -60,22 +60,34 @@ def read_regions(job: StyleJob, photo: Picture, rest_styles: int) -> Regions:
     paintable = np.ones(photo.size_hw, np.float32)
     if job.protect:
         paintable = 1 - read_map(job.protect, "protect", job, photo, notes)
+    if job.seamless:
+        notes.append("With --seamless the photo is made to fit first: what is kept of it changes at its borders.")
     keep = 1 - (visible > NOTHING) * paintable * (1 if rest_styles else covered)
     if keep.min() > 1 - NOTHING:
         raise JobError(f"Nothing of {photo.name} would be painted: all of it is protected, transparent or unmasked.")
     return Regions(tuple(share * visible * paintable for share in shares), keep.astype(np.float32), notes)
 
 
-def read_map(file: str, option: str, job: StyleJob, photo: Picture, notes: list[str]) -> Map:
-    """A picture's lightness as a map of the photo's size: white is 1, black and transparent 0."""
+def read_style_masks(
+    job: StyleJob, styles: Sequence[Picture], notes: list[str]
+) -> list[Float32[np.ndarray, "_ _"] | None]:
+    """How much each pixel of each mask's style counts, 0..1; None where all count alike. styles: those of the masks."""
+    return [
+        None if mask.style_mask is None else read_map(mask.style_mask, "mask", job, style, notes)
+        for mask, style in zip(job.mask, styles, strict=True)
+    ]
+
+
+def read_map(file: str, option: str, job: StyleJob, over: Picture, notes: list[str]) -> Map:
+    """A picture's lightness as a map over another, of that one's size: white is 1, black and transparent 0."""
     picture = read_picture(file, max_pixels=job.max_pixels)
     values: Map = picture.pixels.mean(0) * (1 if picture.alpha is None else picture.alpha)
     if values.max() <= NOTHING:
         raise JobError(f"--{option} {file} is black all over: paint white what it is for.")
-    if values.shape != photo.size_hw:
-        size, wanted = (f"{width}x{height}" for height, width in (values.shape, photo.size_hw))
-        notes.append(f"{file} is {size} px and the picture {wanted}: it was scaled.")
-        values = scaled(values, *photo.size_hw)
+    if values.shape != over.size_hw:
+        size, wanted = (f"{width}x{height}" for height, width in (values.shape, over.size_hw))
+        notes.append(f"{file} is {size} px and was scaled to the {wanted} px of {over.name}.")
+        values = scaled(values, *over.size_hw)
     return values
 
 

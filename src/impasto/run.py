@@ -29,7 +29,7 @@ from impasto.events import Entry, Listener
 from impasto.hardware import choose_device, choose_dtype, held_bytes, keep_big_blocks, peak_bytes, return_big_blocks
 from impasto.job import StyleJob
 from impasto.limits import limits
-from impasto.losses.base import StatisticLoss
+from impasto.losses.base import PlaceLoss, SampleLoss
 from impasto.nets.cnn import Cnn
 from impasto.nets.cost import cost_of
 from impasto.nets.loaded import Loaded
@@ -141,8 +141,8 @@ class Prepared:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences for the user: what was changed to make masks fit, and how a better result could be had."""
-        return [*self.sources.regions.notes, *([self.advice] if self.advice else [])]
+        """Sentences for the user: what was changed to fit or left out, and how a better result could be had."""
+        return [*self.sources.notes, *([self.advice] if self.advice else [])]
 
     def run(self, listeners: Sequence[Listener] = (), resume: Snapshot | None = None) -> Result:
         """Run the engine. listeners: hear of every step, and may stop the run."""
@@ -286,11 +286,14 @@ def controls_of(job: StyleJob, sources: Sources, network: Network) -> Callable[[
     """The task's controls; JobError where the loss or the network cannot do what they ask."""
     if job.seamless and not isinstance(network, Cnn):
         raise JobError("--seamless is for networks made by build_cnn; the layers of a torch module are not known.")
-    if isinstance(losses.load("style", job.style_loss), StatisticLoss):
+    if not isinstance(losses.load("style", job.style_loss), PlaceLoss):
         return sources.controls_at
     if job.mask:
-        able = [name for name in losses.rows("style") if isinstance(losses.load("style", name), StatisticLoss)]
-        raise JobError(f"--style-loss {job.style_loss} cannot be kept to a mask: use {', '.join(able)}.")
+        able = [name for name in losses.rows("style") if not isinstance(losses.load("style", name), PlaceLoss)]
+        raise JobError(
+            f"--style-loss {job.style_loss} lays the style picture itself over the whole photo and takes nothing of a "
+            f"region by itself: with --mask use {', '.join(able)}."
+        )
     return lambda height, width: replace(sources.controls_at(height, width), guides=None)
 
 
@@ -302,11 +305,13 @@ def plan_of(
             raise JobError("--memory-budget is for networks made by build_cnn: a torch module is not run in tiles.")
         return None
     value_bytes = network.dtype.itemsize
+    # Drawing samples takes sums in float64 at each layer's size beside the maps.
+    per_map = 4 if isinstance(losses.load("style", job.style_loss), SampleLoss) else 1
     cost = cost_of(network.infos, network.layers, network.cnn.input_shape[0], value_bytes)
     work = Work(
         aim, network.infos, cost, value_bytes, value_bytes, sources.style_px, held_bytes(sources.device),
         spends_photo=sources.spendable and (job.init == "auto" or job.start == "content") and not job.start_noise,
-        maps=sources.regions.count, seamless=job.seamless,
+        maps=sources.maps * per_map, seamless=job.seamless,
     )  # fmt: skip
     return make_plan(scales, job.optimizer, work, budget, calibration.rate(sources.device, network.dtype))
 
@@ -405,7 +410,9 @@ def prepare_network(network: Network, job: StyleJob, layers: Sequence[str], devi
 def finish(job: StyleJob, sources: Sources, engine: str, outcome: Outcome) -> Result:
     pixels = outcome.picture[0].float().cpu().numpy()
     if job.keep_colour:
-        coloured = colour.keep_colour(pixels, sources.photo.pixels)
+        # Of a seamless picture, the photo that was made to fit.
+        photo = sources.photo_at(*sources.size)[0].cpu().numpy()
+        coloured = colour.keep_colour(pixels, photo)
         keep = sources.regions.keep
         # Where the photo was kept, to the last bit.
         pixels = coloured if keep is None else np.where(keep == 1, pixels, coloured)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from torch import Tensor
 
 from impasto import colour
@@ -16,7 +17,7 @@ from impasto.errors import JobError
 from impasto.job import SMALLEST_SIDE_PX, StyleJob
 from impasto.periodic import periodic
 from impasto.picture import Picture, read_picture
-from impasto.regions import Regions, read_regions
+from impasto.regions import Regions, read_regions, read_style_masks, scaled
 
 TEXTURE_PX = 512
 
@@ -25,7 +26,9 @@ TEXTURE_PX = 512
 class Sources:
     """The pictures of a job, read and at the result's size; styles are resized when a scale asks for them.
 
-    spendable: nobody else needs the photo's pixels, so that their memory may become the picture's.
+    spendable: nobody else needs the photo's pixels, so that their memory may become the picture's. style_masks: how
+    much each pixel of each style counts, 0..1; None where all count alike. notes: sentences on what was changed or left
+    out.
     """
 
     photo: Picture
@@ -35,6 +38,8 @@ class Sources:
     spendable: bool
     regions: Regions = field(default_factory=Regions)
     seamless: bool = False
+    style_masks: tuple[Float32[np.ndarray, "_ _"] | None, ...] = ()
+    notes: list[str] = field(default_factory=list)
     cache: dict[tuple[int, int], Tensor] = field(default_factory=dict)
     cached_controls: dict[tuple[int, int], Controls] = field(default_factory=dict)
 
@@ -55,8 +60,12 @@ class Sources:
 
     def styles_at(self, height: int, width: int) -> list[Tensor]:
         """Each style scaled so that its longest side is the result's times `style_scale`."""
+        sizes = self.style_sizes(height, width)
+        return [to_tensor(style.resized(*size), self.device) for style, size in zip(self.styles, sizes, strict=True)]
+
+    def style_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         longest = max(height, width) * self.style_scale
-        return [to_tensor(style.resized(*fitted(style, longest)), self.device) for style in self.styles]
+        return [fitted(style, longest) for style in self.styles]
 
     def controls_at(self, height: int, width: int) -> Controls:
         """Where on the picture what happens."""
@@ -64,7 +73,11 @@ class Sources:
             regions = self.regions.resized(height, width)
             shares = None if regions.styles is None else [self.on_device(share) for share in regions.styles]
             keep = None if regions.keep is None else self.on_device(regions.keep)
-            self.cached_controls[height, width] = Controls(shares, keep, self.seamless)
+            style_shares = [
+                None if mask is None else self.on_device(scaled(mask, *size))
+                for mask, size in zip(self.style_masks, self.style_sizes(height, width), strict=True)
+            ]
+            self.cached_controls[height, width] = Controls(shares, keep, self.seamless, style_shares)
         return self.cached_controls[height, width]
 
     def small(self, longest_px: int, narrowest_px: int) -> Sources:
@@ -85,8 +98,14 @@ class Sources:
     @property
     def style_px(self) -> float:
         """Pixels of all styles for each pixel of the result."""
-        longest = max(self.size) * self.style_scale
-        return sum(math.prod(fitted(style, longest)) for style in self.styles) / math.prod(self.size)
+        return sum(map(math.prod, self.style_sizes(*self.size))) / math.prod(self.size)
+
+    @property
+    def maps(self) -> float:
+        """Values of masks for each pixel of the result."""
+        sizes = zip(self.style_masks, self.style_sizes(*self.size), strict=True)
+        of_styles = sum(math.prod(size) for mask, size in sizes if mask is not None)
+        return self.regions.count + of_styles / math.prod(self.size)
 
 
 def to_tensor(picture: Picture, device: torch.device) -> Tensor:
@@ -113,13 +132,17 @@ def read_sources(
     styles = [*styles, *([read(job.mask_rest)] if job.mask_rest else [])]
     photo = at_size(photo, job.size)
     regions = read_regions(job, photo, len(styles))
-    styles = [*styles, *(read(mask.style) for mask in job.mask)]
+    own = [read(mask.style) for mask in job.mask]
+    notes = [f"{style.file} has a weight of 0 and is left out." for style in job.styles if not style.weight]
+    notes += regions.notes
+    style_masks = (*[None] * len(styles), *read_style_masks(job, own, notes))
+    styles = [*styles, *own]
     if not styles and not job.model:
         raise JobError("The job names no style picture: give at least one.")
     if job.match_colour:
         styles = [style.with_pixels(colour.match_colour(style.pixels, photo.pixels)) for style in styles]
     spendable = photo is not given and not job.keep_colour and regions.keep is None and device.type == "cpu"
-    return Sources(photo, tuple(styles), job.style_scale, device, spendable, regions, job.seamless)
+    return Sources(photo, tuple(styles), job.style_scale, device, spendable, regions, job.seamless, style_masks, notes)
 
 
 def no_photo(job: StyleJob) -> Picture:

@@ -16,7 +16,7 @@ from impasto import losses
 from impasto.engines.surface import EVERYWHERE, Controls, Surface
 from impasto.engines.tiles import Tile, Tiling
 from impasto.losses import Kind
-from impasto.losses.base import Loss, Place, PlaceLoss, SampleLoss, Stats
+from impasto.losses.base import Guide, Loss, Place, PlaceLoss, SampleLoss, Stats
 from impasto.losses.total_variation import total_variation, variation_gradient
 from impasto.nets.passes import NetworkPass
 
@@ -27,8 +27,8 @@ class Term:
 
     weight: what the distance counts in the total. share: what it counts in the figure of its layer, where several
     styles give several terms. style: which of the styles. constants: a place loss's, or what the others need of the
-    target's statistics. target: a place loss's map. guide: how much each place counts, 0..1, at any size; None where
-    all count alike.
+    target's statistics. target: a place loss's map. guide: how much each place counts, at any size; None where all
+    count alike.
     """
 
     kind: Kind
@@ -40,31 +40,24 @@ class Term:
     style: int = 0
     constants: Stats = field(default_factory=dict)
     target: Tensor | None = None
-    guide: Float[Tensor, "h w"] | None = None
+    guide: Guide | None = None
 
     def stats(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:
         """Sums over the owned features; features cover `place.window`."""
         if isinstance(self.loss, PlaceLoss):
             assert self.target is not None
             return self.loss.stats(features, place.window.of(self.target), self.constants, place)
-        return self.statistics(features, place, self.guide_at(place))
+        return self.statistics(features, place)
 
-    def guide_at(self, place: Place) -> Float[Tensor, "rows columns"] | None:
-        """The guide on the layer's grid, at the owned places."""
-        if self.guide is None:
-            return None
-        size = (place.whole.bottom, place.whole.right)
-        if self.guide.shape != size:
-            self.guide = F.interpolate(self.guide[None, None], size, mode="area")[0, 0]
-        return place.owned.of(self.guide[None])[0]
-
-    def statistics(
-        self, features: Float[Tensor, "c h w"], place: Place, guide: Float[Tensor, "rows columns"] | None = None
-    ) -> Stats:
+    def statistics(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:
         """Those of a loss that compares statistics or samples, for the picture and for the target alike."""
+        if self.guide is not None:
+            # On the layer's grid from now on.
+            self.guide = self.guide.at_size(place.whole.bottom, place.whole.right)
         if isinstance(self.loss, SampleLoss):
-            return self.loss.stats(features, place)
+            return self.loss.stats(features, replace(place, guide=self.guide))
         assert not isinstance(self.loss, PlaceLoss)
+        guide = None if self.guide is None else place.owned.of(self.guide.values[None])[0]
         return self.loss.stats(place.owned.relative_to(place.window).of(features), guide)
 
     def distance(self, stats: Stats) -> Float[Tensor, ""]:
@@ -289,15 +282,21 @@ def build_objective(
     if aim.style_weight:
         if isinstance(losses.load("style", aim.style_loss), PlaceLoss):
             styles = [resized_to(style, photo) for style in styles]
-        terms += guided(terms_of("style", aim, network, styles, aim.style_shares, tile_px), controls.guides)
+        targets = terms_of("style", aim, network, styles, aim.style_shares, tile_px, guides=controls.style_guides)
+        terms += guided(targets, controls.guides)
     tiling = tiling_of(network, photo, terms, tile_px)
     surface = Surface(photo, controls.keep, tiling.halo_px if controls.seamless else None)
     return Objective(network, terms, aim.tv_weight, tiling, surface)
 
 
-def guided(terms: list[Term], guides: Sequence[Float[Tensor, "h w"] | None] | None) -> list[Term]:
-    """Terms that count their style's features where its guide says."""
-    return terms if guides is None else [replace(term, guide=guides[term.style]) for term in terms]
+def guided(terms: list[Term], guides: Sequence[Float[Tensor, "_ _"] | None] | None) -> list[Term]:
+    """Terms that count features where the guide of their style says."""
+    return [replace(term, guide=guide_of(term.style, guides)) for term in terms]
+
+
+def guide_of(style: int, guides: Sequence[Float[Tensor, "_ _"] | None] | None) -> Guide | None:
+    values = None if guides is None else guides[style]
+    return None if values is None else Guide(values)
 
 
 def terms_of(
@@ -308,8 +307,9 @@ def terms_of(
     shares: tuple[float, ...],
     tile_px: int | None,
     seamless: bool = False,
+    guides: Sequence[Float[Tensor, "_ _"] | None] | None = None,
 ) -> list[Term]:
-    """The terms of one kind, with their targets taken from the pictures."""
+    """The terms of one kind, with their targets taken from the pictures. guides: how much their pixels count."""
     loss_name = aim.content_loss if kind == "content" else aim.style_loss
     layers = aim.content_layers if kind == "content" else aim.style_layers
     weight = aim.content_weight if kind == "content" else aim.style_weight
@@ -323,6 +323,7 @@ def terms_of(
             if among and share
         ]
         tiling = tiling_of(network, picture, own, tile_px)
+        own = guided(own, guides)
         set_targets(own, network, picture, tiling, Surface(wrap_px=tiling.halo_px if seamless else None))
         terms += own
     return terms

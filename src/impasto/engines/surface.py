@@ -19,12 +19,14 @@ class Controls:
     """Where on the picture what happens.
 
     guides: for each style how much each pixel counts for it, 0..1; None where all count alike. keep: the photo's own
-    share of each pixel, 0..1. seamless: whether the picture's opposite borders are neighbours.
+    share of each pixel, 0..1. seamless: whether the picture's opposite borders are neighbours. style_guides: for each
+    style how much each of its own pixels counts, 0..1.
     """
 
     guides: Sequence[Map | None] | None = None
     keep: Map | None = None
     seamless: bool = False
+    style_guides: Sequence[Float[Tensor, "_ _"] | None] | None = None
 
 
 EVERYWHERE = Controls()

@@ -3,8 +3,9 @@
 This alone makes one loss work on a whole picture, on tiles in bounded memory, or spread over machines: add `stats`
 over the regions, then take `distance` once. All statistics are float32 at least, whatever the features' type.
 
-A loss that must see features one by one reads samples of them on a `Lattice` over the whole map. Each region fills in
-the samples that it owns and leaves zeros for the others, so that these too add up to the whole's.
+A loss that must see features one by one reads samples of them (`sampled`), at places of the whole map that do not
+depend on how it is cut. Each region fills in the samples that it owns and leaves zeros for the others, so that these
+too add up to the whole's.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 Stats = dict[str, Tensor]
@@ -42,17 +45,63 @@ class Box:
         return cls(0, features.shape[1], 0, features.shape[2])
 
 
+class Guide:
+    """How much each place of a whole map counts, 0..1, some of them more than 0."""
+
+    def __init__(self, values: Float[Tensor, "h w"]) -> None:
+        self.values = values
+        self.paths: dict[int, Float[Tensor, " n"]] = {}
+
+    def at_size(self, height: int, width: int) -> Guide:
+        """The same for a map of another size."""
+        if self.values.shape == (height, width):
+            return self
+        return Guide(F.interpolate(self.values[None, None], (height, width), mode="area")[0, 0])
+
+    def places(self, count: int, turn: int) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:
+        """Rows and columns of at most `count` places, drawn as often as they count, none twice; others each turn.
+
+        Systematic sampling (Madow & Madow, 1944), along a path through strips that are as high as samples are apart, so
+        that they spread evenly both ways.
+        """
+        count = max(1, min(count, int(self.area + 1e-6)))
+        strip = max(1, round(math.sqrt(self.area / count)))
+        path = self.path(strip)
+        # The golden ratio's multiples spread over the distance between samples evenly, however few turns there are.
+        start = (0.5 + turn * 0.6180339887498949) % 1
+        at = (torch.arange(count, dtype=path.dtype) + start) * (path[-1] / count)
+        index = torch.searchsorted(path, at.clamp(max=path[-1] * (1 - 1e-12)), right=True).to(self.values.device)
+        of_strip = strip * self.values.shape[1]
+        return index // of_strip * strip + index % strip, index % of_strip // strip
+
+    @cached_property
+    def area(self) -> float:
+        """The sum relative to the largest: as many places can be drawn without one of them twice."""
+        values = self.values.cpu()
+        return float(values.sum(dtype=torch.float64)) / float(values.max())
+
+    def path(self, strip: int) -> Float[Tensor, " n"]:
+        """How much all places up to each count: strip after strip of rows, each column by column; on the CPU."""
+        if strip not in self.paths:
+            height, width = self.values.shape
+            rows = F.pad(self.values.cpu().double(), (0, 0, 0, -height % strip))
+            self.paths[strip] = rows.view(-1, strip, width).transpose(1, 2).flatten().cumsum(0)
+        return self.paths[strip]
+
+
 @dataclass(frozen=True)
 class Place:
     """Where given features lie: they cover `window` of the map `whole`, and answer for `owned` alone.
 
-    turn: number of the evaluation; losses that read samples take them elsewhere each turn.
+    turn: number of the evaluation; losses that read samples take them elsewhere each turn. guide: how much each place
+    of the whole map counts for such a loss; None where all count alike.
     """
 
     whole: Box
     window: Box
     owned: Box
     turn: int = 0
+    guide: Guide | None = None
 
     @classmethod
     def all_of(cls, features: Float[Tensor, "c h w"]) -> Place:
@@ -97,6 +146,22 @@ class Lattice:
         return before, all_of - through
 
 
+def sampled(
+    values: Float[Tensor, "c rows columns"], place: Place, count: int
+) -> Float[Tensor, "c sample_rows sample_columns"]:
+    """About `count` of the whole map's features, evenly spread over it, or as its guide says; float32.
+
+    values: features that cover `place.window`. Zeros stand for the samples that other regions own.
+    """
+    if place.guide is None:
+        return Lattice.over(place, count).samples(values, place)
+    rows, columns = place.guide.places(count, place.turn)
+    owned, window = place.owned, place.window
+    inside = (rows >= owned.top) & (rows < owned.bottom) & (columns >= owned.left) & (columns < owned.right)
+    own = values[:, rows[inside] - window.top, columns[inside] - window.left].float()
+    return own.new_zeros(len(own), len(rows)).index_add(1, inside.nonzero()[:, 0], own)[:, :, None]
+
+
 class StatisticLoss(ABC):
     """Compares what features are like, wherever they are: the target is the statistics of the style picture."""
 
@@ -118,7 +183,7 @@ class SampleLoss(ABC):
 
     @abstractmethod
     def stats(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:
-        """Samples of the owned features, on a `Lattice`; features cover `place.window`; differentiable."""
+        """Samples of the owned features (`sampled`); features cover `place.window`; differentiable."""
 
     def reference(self, stats: Stats) -> Stats:
         """What `distance` needs to know of the target, from its samples; made once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto.losses.base import Lattice, Place, SampleLoss, Stats
+from impasto.losses.base import Place, SampleLoss, Stats, sampled
 from impasto.losses.cosine import floor_of, rows_of, unit_rows
 
 SAMPLES = 1024
@@ -20,7 +20,7 @@ class Nearest(SampleLoss):
     """
 
     def stats(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:
-        return {"samples": Lattice.over(place, SAMPLES).samples(features, place)}
+        return {"samples": sampled(features, place, SAMPLES)}
 
     def reference(self, stats: Stats) -> Stats:
         rows = rows_of(stats["samples"])

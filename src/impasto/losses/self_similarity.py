@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto.losses.base import Lattice, Place, PlaceLoss, Stats
+from impasto.losses.base import Place, PlaceLoss, Stats, sampled
 from impasto.losses.cosine import floor_of, rows_of, unit_rows
 
 SAMPLES = 1024
@@ -26,8 +26,7 @@ class SelfSimilarity(PlaceLoss):
     def stats(
         self, features: Float[Tensor, "c h w"], target: Float[Tensor, "c h w"], constants: Stats, place: Place
     ) -> Stats:
-        lattice = Lattice.over(place, SAMPLES)
-        return {"samples": lattice.samples(features, place), "wanted": lattice.samples(target, place)}
+        return {"samples": sampled(features, place, SAMPLES), "wanted": sampled(target, place, SAMPLES)}
 
     def distance(self, stats: Stats, constants: Stats) -> Float[Tensor, ""]:
         found, wanted = (shares(stats[name], constants["floor"]) for name in ("samples", "wanted"))

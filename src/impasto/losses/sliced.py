@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto.losses.base import Lattice, Place, SampleLoss, Stats
+from impasto.losses.base import Place, SampleLoss, Stats, sampled
 from impasto.losses.transport import transport_1d
 
 SAMPLES = 4096
@@ -22,7 +22,7 @@ class Sliced(SampleLoss):
     """
 
     def stats(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:
-        return {"samples": Lattice.over(place, SAMPLES).samples(features, place)}
+        return {"samples": sampled(features, place, SAMPLES)}
 
     def reference(self, stats: Stats) -> Stats:
         return {"sorted": projected(stats["samples"])}

@@ -14,6 +14,8 @@ from impasto.losses.mean_std import total, wide_type
 
 # Added to both covariances, relative to their size: directions without variance have no root's slope otherwise.
 RIDGE = 1e-3
+# Of the products' size: where all features are alike, as in a region of one pixel, the covariance is rounding alone.
+ROUNDING = 1e-6
 ITERATIONS = 12
 
 
@@ -46,7 +48,8 @@ def gaussian(stats: Stats) -> tuple[Float[Tensor, " c"], Float[Tensor, "c c"]]:
     wide = wide_type(stats["sum"].device)
     mean, products = (stats[name].to(wide) / stats["count"] for name in ("sum", "gram"))
     covariance = products - mean[:, None] * mean
-    return mean, covariance + RIDGE * covariance.norm() * torch.eye(len(mean), dtype=wide, device=mean.device)
+    ridge = RIDGE * covariance.norm() + ROUNDING * products.norm()
+    return mean, covariance + ridge * torch.eye(len(mean), dtype=wide, device=mean.device)
 
 
 def roots(matrix: Float[Tensor, "c c"]) -> tuple[Float[Tensor, "c c"], Float[Tensor, "c c"]]:
