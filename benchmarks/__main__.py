@@ -9,8 +9,8 @@ import sys
 import torch
 
 SCRIPTS = [
-    "startup", "classic", "optimizers", "losses", "iteration", "tiles", "any_style", "draft", "judges", "sizes",
-    "stain", "scans",
+    "startup", "classic", "optimizers", "losses", "iteration", "tiles", "any_style", "draft", "judges", "layers",
+    "sizes", "stain", "scans",
 ]  # fmt: skip
 
 

@@ -83,13 +83,14 @@ def next_weight(samples: list[Sample], target: float) -> float:
             kept = low if low not in samples[-2:] else high if high not in samples[-2:] else None
             below, above = (below / 2, above) if kept is low else (below, above / 2) if kept is high else (below, above)
         return (low.weight * above + high.weight * below) / (below + above)
-    nearest, *others = sorted(samples, key=lambda sample: abs(sample.content - target))
+    # All keep too much or all too little: on from the outermost weight, whatever came out of it.
+    outward = 1 if high else -1
+    last, *others = sorted(samples, key=lambda sample: -outward * sample.weight)
     slope = USUAL_SLOPE
-    if others and others[0].weight != nearest.weight:
-        slope = (others[0].content - nearest.content) / (others[0].weight - nearest.weight)
-        slope = min(-0.1, max(-2.0, slope))
-    step = (target - nearest.content) / slope
-    return nearest.weight + max(-LONGEST_STEP, min(LONGEST_STEP, step))
+    if others and (others[0].content - last.content) * outward > 0:
+        slope = (others[0].content - last.content) / (others[0].weight - last.weight)
+        slope = max(-2.0, min(-0.1, slope))
+    return last.weight + max(-LONGEST_STEP, min(LONGEST_STEP, (target - last.content) / slope))
 
 
 def neighbours(samples: list[Sample], target: float) -> tuple[Sample | None, Sample | None]:
