@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from impasto.engines.balance import balanced, chosen_layers, conv_blocks
-from impasto.evaluation.case import Case, View, make_case
+from impasto.evaluation.case import Case, View, fitted, make_case
 from impasto.evaluation.deep import DeepJudge, relative
 from impasto.hardware import choose_device, choose_dtype
 from impasto.job import Style, StyleJob
@@ -22,7 +22,6 @@ from impasto.nets.cnn import Cnn
 from impasto.nets.passes import ExplicitPass
 from impasto.picture import Picture, read_picture
 from impasto.run import pulls_of, run
-from impasto.sources import fitted
 
 Weights = Mapping[Kind, Mapping[str, float]]
 # Content that agrees to within this is called equal; between runs that are nearer than INTERVAL, style is interpolated.
@@ -54,6 +53,13 @@ class Pair:
     balance: Weights
     content: float
     reference: float
+
+
+def score_of(match: Match, reference: float) -> float:
+    """Whoever cannot be brought to the content wanted has won nothing, however near to the style."""
+    if match.off > 2 * TOLERANCE and not match.between:
+        return OUT_OF_REACH
+    return math.log(match.style / reference)
 
 
 def convolutions(cnn: Cnn) -> list[str]:
@@ -96,9 +102,7 @@ class Scorer:
             lambda weight: self.measure(pair, self.job(weights, weight)), pair.content,
             start=start, tolerance=TOLERANCE, interval=INTERVAL, most_runs=MOST_RUNS,
         )  # fmt: skip
-        if match.off > 2 * TOLERANCE and not match.between:
-            return OUT_OF_REACH, match
-        return math.log(match.style / pair.reference), match
+        return score_of(match, pair.reference), match
 
     def job(self, weights: Weights, content_weight: float | None = None) -> StyleJob:
         more = {} if content_weight is None else {"content_weight": content_weight}
