@@ -15,17 +15,17 @@ import math
 import os
 import statistics
 import sys
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 import impasto
 from benchmarks.data import eval_pairs
-from benchmarks.judge import Judge, as_saved, read
+from benchmarks.judge import Judge, as_saved
 from benchmarks.verdict import verdict
-from impasto.evaluation.case import make_case
+from impasto.evaluation.case import fitted, make_case
 from impasto.evaluation.deep import DeepJudge
 from impasto.evaluation.judges import judging_network
 from impasto.learning.matching import Measured, at_equal_content
@@ -41,50 +41,54 @@ LEAST_BETTER = 14 / 20
 
 
 @dataclass(frozen=True)
-class Painter:
-    """Paints pairs, and measures what was painted."""
+class Pair:
+    """A photo and a style at the size of the runs, which paints and measures itself."""
 
+    name: str
+    photo: Picture
+    style: Picture
     session: impasto.Session
-    size: int
-    content_judge: Judge = field(default_factory=Judge)
-    style_judge: DeepJudge = field(default_factory=lambda: judging_network(JUDGE))
+    judges: tuple[Judge, DeepJudge]
 
-    def measured(self, photo: Path, style: Path, **fields: Any) -> Measured:
-        return self.judged(photo, style, as_saved(self.session.stylize(photo, style, **fields).picture.pixels))
+    def measured(self, **fields: Any) -> Measured:
+        return self.judged(as_saved(self.session.stylize(self.photo, self.style, **fields).picture.pixels))
 
-    def judged(self, photo: Path, style: Path, pixels: Tensor) -> Measured:
-        picture = Picture(pixels=pixels.numpy())
-        case = make_case(picture, read_picture(photo), [(read_picture(style), 1.0)], None)
-        return Measured(
-            self.content_judge.content_distance(pixels, read(photo, self.size)), self.style_judge.style(case)
-        )
+    def judged(self, pixels: Tensor) -> Measured:
+        case = make_case(Picture(pixels=pixels.numpy()), self.photo, [(self.style, 1.0)], None)
+        content, style = self.judges
+        return Measured(content.content_distance(pixels, as_saved(self.photo.pixels)), style.style(case))
 
-    def at_content(
-        self, wanted: float, start: float, photo: Path, style: Path, **fields: Any
-    ) -> tuple[Measured, float]:
+    def at_content(self, wanted: float, start: float, fields: dict[str, Any]) -> tuple[Measured, float]:
         """The run whose content is nearest to the one wanted, and the content weight to begin with next time."""
         runs: list[Measured] = []
 
         def measure(weight: float) -> Measured:
-            runs.append(self.measured(photo, style, content_weight=weight, **fields))
+            runs.append(self.measured(content_weight=weight, **fields))
             return runs[-1]
 
         match = at_equal_content(measure, wanted, start=start, tolerance=TOLERANCE, most_runs=MOST_RUNS)
         return min(runs, key=lambda run: abs(run.content - wanted)), match.weight
 
 
-def compare(painter: Painter, pairs: list[tuple[Path, Path]]) -> list[dict[str, Measured]]:
+def pairs_of(count: int, size: int, session: impasto.Session) -> Iterator[Pair]:
+    judges = Judge(), judging_network(JUDGE)
+    for files in eval_pairs(count):
+        photo, style = (picture.resized(*fitted(picture, size)) for picture in map(read_picture, files))
+        yield Pair(" + ".join(file.stem for file in files), photo, style, session, judges)
+
+
+def compare(pairs: Iterable[Pair]) -> list[dict[str, Measured]]:
     """The textbook, each setting at its content, and the photo unchanged, for every pair."""
     starts, rows = dict.fromkeys(SETTINGS, 1.0), []
     print(f"{'style distance':42} {'content':>8}", *(f"{name:>13}" for name in ("textbook", *SETTINGS, "photo")))
-    for photo, style in pairs:
-        found = {"textbook": painter.measured(photo, style)}
+    for pair in pairs:
+        found = {"textbook": pair.measured()}
         wanted = found["textbook"].content
         for name, fields in SETTINGS.items():
-            found[name], starts[name] = painter.at_content(wanted, starts[name], photo, style, **fields)
-        found["photo"] = painter.judged(photo, style, read(photo, painter.size))
+            found[name], starts[name] = pair.at_content(wanted, starts[name], fields)
+        found["photo"] = pair.judged(as_saved(pair.photo.pixels))
         styles = (f"{one.style:13.4f}" for one in found.values())
-        print(f"{photo.stem + ' + ' + style.stem:42} {wanted:8.4f}", *styles, flush=True)
+        print(f"{pair.name:42} {wanted:8.4f}", *styles, flush=True)
         rows.append(found)
     return rows
 
@@ -94,8 +98,8 @@ def main() -> int:
     for name, default in (("pairs", 20), ("size", 256), ("iterations", 60), ("threads", os.cpu_count())):
         parser.add_argument(f"--{name}", type=int, default=default)
     asked = parser.parse_args()
-    with impasto.Session(size=asked.size, iterations=asked.iterations, threads=asked.threads) as session:
-        rows = compare(Painter(session, asked.size), eval_pairs(asked.pairs))
+    with impasto.Session(iterations=asked.iterations, threads=asked.threads) as session:
+        rows = compare(pairs_of(asked.pairs, asked.size, session))
     ratio = math.exp(statistics.mean(math.log(row["auto"].style / row["textbook"].style) for row in rows))
     print(f"auto's style distance over the textbook's, geometric mean: {ratio:.3f}\n")
     better = {name: sum(row["auto"].style < row[name].style for row in rows) for name in ("textbook", "block1_conv1")}
