@@ -89,10 +89,10 @@ def place_of(backbone: str, network: Cnn) -> Path | None:
 
     None for a network that has no file of its own.
     """
-    if network.name in CATALOGUE:
-        return path_of(network.name).with_suffix(SUFFIX)
     file = Path(backbone)
-    return file.with_suffix(SUFFIX) if file.suffix == ".safetensors" else None
+    if file.suffix == ".safetensors":
+        return file.with_suffix(SUFFIX)
+    return path_of(network.name).with_suffix(SUFFIX) if network.name in CATALOGUE else None
 
 
 def find_learned(backbone: str, network: Cnn) -> LearnedLayers | None:

@@ -60,9 +60,8 @@ def learn_layers(
 
     cnn = network(backbone)
     place = place_of(backbone, cnn)
+    assert place is not None, "a network of a file or of the catalogue has one"
     target = output or place
-    if target is None:
-        raise UserError("Name the file to write with -o.")
     log = log or target.with_suffix(".csv")
     for file in (target, log):
         check_target(file)
