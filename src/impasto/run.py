@@ -28,6 +28,7 @@ from impasto.errors import JobError, WeightsError
 from impasto.events import Entry, Listener
 from impasto.hardware import choose_device, choose_dtype, held_bytes, keep_big_blocks, peak_bytes, return_big_blocks
 from impasto.job import StyleJob
+from impasto.learned_layers import find_learned
 from impasto.limits import limits
 from impasto.losses.base import PlaceLoss, SampleLoss
 from impasto.nets.cnn import Cnn
@@ -258,8 +259,8 @@ def make_aim(job: StyleJob, sources: Sources, network: Network) -> Aim:
     """What is worked towards; LayerError for layers that the network does not have."""
     shares, painted = style_shares(job, sources)
     # Where content does not count its layers need not be there.
-    content_layers = layers_of("content", job.content_layers, network) if job.content_weight else {}
-    style_layers = layers_of("style", job.style_layers, network)
+    content_layers = layers_of("content", job, sources, network) if job.content_weight else {}
+    style_layers = layers_of("style", job, sources, network)
     return Aim(
         job.content_loss, job.style_loss, content_layers, style_layers,
         job.content_weight, job.style_weight * painted, job.tv_weight, shares,
@@ -340,22 +341,33 @@ def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded) -> Any:
     return lambda height, width: to_tensor(start.resized(height, width), sources.device).clone()
 
 
-def layers_of(kind: losses.Kind, asked: Mapping[str, float] | str, network: Network) -> dict[str, float]:
-    """The layers asked for, by the network's names, or those that the program chooses."""
+def layers_of(kind: losses.Kind, job: StyleJob, sources: Sources, network: Network) -> dict[str, float]:
+    """The layers asked for, by the network's names, or those that the program chooses, before they are balanced."""
+    asked = job.content_layers if kind == "content" else job.style_layers
     if isinstance(asked, Mapping):
         return proper_names(asked, network)
     if not isinstance(network, Cnn):
         raise JobError(f"--{kind}-layers auto is for networks made by build_cnn: name the module's layers.")
-    return dict.fromkeys(chosen_layers(network)[kind], 1.0)
+    learned = find_learned(job.backbone, network)
+    if learned is None:
+        return dict.fromkeys(chosen_layers(network)[kind], 1.0)
+    factors = learned.factors(kind, sources.photo, sources.styles[0])
+    return {name: factor for name, factor in factors.items() if factor}
 
 
 def balance(job: StyleJob, sources: Sources, aim: Aim, network: NetworkPass) -> Aim:
-    """The aim with the weights of layers that the program chose."""
+    """The aim with the layers that the program chose multiplied by their balance."""
     if job.content_layers == "auto":
-        aim = replace(aim, content_layers=balanced(small_pulls("content", sources, aim, network)))
+        weights = balanced(small_pulls("content", sources, aim, network))
+        aim = replace(aim, content_layers=multiplied(aim.content_layers, weights))
     if job.style_layers == "auto":
-        aim = replace(aim, style_layers=balanced(small_pulls("style", sources, aim, network)))
+        weights = balanced(small_pulls("style", sources, aim, network))
+        aim = replace(aim, style_layers=multiplied(aim.style_layers, weights))
     return aim
+
+
+def multiplied(factors: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
+    return {name: factor * weights[name] for name, factor in factors.items()}
 
 
 def small_pulls(kind: losses.Kind, sources: Sources, aim: Aim, network: NetworkPass) -> dict[str, float]:
@@ -364,9 +376,11 @@ def small_pulls(kind: losses.Kind, sources: Sources, aim: Aim, network: NetworkP
     return pulls(kind, network, aim, sources.photo_at(*size), sources.styles_at(*size))
 
 
-def pulls_of(job: StyleJob, network: Cnn) -> tuple[dict[str, float], dict[str, float]]:
-    """How strongly each of a job's layers pulls, for content and for style."""
-    prepared = prepare_run(job, network=network)
+def pulls_of(
+    job: StyleJob, network: Cnn, photo: Picture | None = None, styles: Sequence[Picture] | None = None
+) -> tuple[dict[str, float], dict[str, float]]:
+    """How strongly each of a job's layers pulls, for content and for style; pictures as in `prepare_run`."""
+    prepared = prepare_run(job, photo=photo, styles=styles, network=network)
     assert isinstance(prepared.engine, Optimize)
     task, ready = prepared.engine.task, prepared.engine.network
     content, style = (small_pulls(kind, prepared.sources, task.aim, ready) for kind in ("content", "style"))

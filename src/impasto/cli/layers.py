@@ -41,7 +41,8 @@ def layers(photo: str, style: str, output: Path | None, as_json: bool, quiet: bo
     --style-layers auto choose.
 
     Two runs a layer, of 128 px and 40 iterations where --size and --iterations do not say otherwise. A layer's pull is
-    the size of its gradient; weights are the inverse of it, so that no layer is silent.
+    the size of its gradient; weights are the inverse of it, so that no layer is silent, times what was learned for
+    the network where impasto learn-layers found any.
     """
     job = job_of(options, {**SMALL, "photo": photo, "styles": [parse_style(style)]})
     target = output or free_name(job)

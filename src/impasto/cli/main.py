@@ -16,6 +16,7 @@ from impasto.errors import ImpastoError
 
 COMMANDS = {
     "layers": ("impasto.cli.layers", "layers", "Show what each layer sees, and which are chosen."),
+    "learn-layers": ("impasto.cli.learn_layers", "learn_layers", "Learn which layers auto uses with a network."),
     "texture": ("impasto.cli.texture", "texture", "Make a picture of a style's texture alone."),
     "stain": ("impasto.cli.stain", "stain", "Stains and scanners: fit, apply and check appearances of tissue."),
     "train": ("impasto.cli.train", "train", "Train a small network of one style."),

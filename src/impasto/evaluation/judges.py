@@ -9,7 +9,7 @@ from typing import Literal
 from impasto.errors import WeightsError
 from impasto.evaluation import artefacts, grain, palette, structure
 from impasto.evaluation.case import Case
-from impasto.evaluation.deep import NEEDED, NETWORKS
+from impasto.evaluation.deep import NEEDED, NETWORKS, DeepJudge
 from impasto.nets import weights
 
 Better = Literal["lower", "higher", "zero"]
@@ -72,12 +72,7 @@ def judges(backbones: Iterable[str]) -> dict[str, Judge]:
 
     Raises WeightsError, with the command that fetches them, where weights are not on this machine.
     """
-    missing = [name for name in NEEDED if not weights.is_cached(name)]
-    if missing:
-        raise WeightsError(
-            f"The networks that judge are not on this machine: fetch them with: impasto weights fetch "
-            f"{' '.join(missing)}"
-        )
+    check_cached(NEEDED)
     loaded = [make() for name, make in NETWORKS.items() if weights.is_cached(name) and name not in set(backbones)]
     style = {
         f"style/{net.name}": Judge("style", "lower", f"distance to the style's texture by {net.name}", net.style)
@@ -88,3 +83,18 @@ def judges(backbones: Iterable[str]) -> dict[str, Judge]:
         for net in loaded
     }
     return style | content | JUDGES
+
+
+def judging_network(name: str) -> DeepJudge:
+    """One of the networks that judge; WeightsError where its weights are not on this machine."""
+    check_cached([name])
+    return NETWORKS[name]()
+
+
+def check_cached(names: Iterable[str]) -> None:
+    missing = [name for name in names if not weights.is_cached(name)]
+    if missing:
+        raise WeightsError(
+            f"The networks that judge are not on this machine: fetch them with: impasto weights fetch "
+            f"{' '.join(missing)}"
+        )
