@@ -143,8 +143,8 @@ class StyleJob(BaseModel):
     look: str = Field(
         "best",
         description="Other defaults for the options below: best is what the judges prefer, classic the method of Gatys "
-        "et al., which begins with the photo, photo stays a photo and takes the style's colours and tones alone, by --engine fast where no other is "
-        "given.",
+        "et al., which begins with the photo, photo stays a photo and takes the style's colours and tones alone, by "
+        "--engine fast where no other is given.",
         json_schema_extra={"unit": "|".join(LOOKS)},
     )
     engine: Literal["auto", "fast", "optimize"] = Field(

@@ -545,7 +545,8 @@ def _decode(source: Any, name: str, max_pixels: int) -> Picture:
         _check_size(image.height, image.width, name, max_pixels)
         resolution = _resolution(image)
         turned = image.get_typeof("orientation") and image.get("orientation") != 1
-        if turned or image.hasalpha() or image.format == "float":
+        profile = image.get_typeof("icc-profile-data")
+        if turned or profile or image.hasalpha() or image.format == "float":
             # What is turned or gone through twice has to be there as a whole; the rest is decoded strip by strip.
             image = image.copy_memory().autorot()
         image = _full_range(image)
@@ -690,7 +691,9 @@ def _own_where_unchanged(picture: Picture, values: UInt[np.ndarray, "h w 3"]) ->
         return values
     image = _vips().Image.new_from_array(own, interpretation="srgb" if own.dtype == np.uint8 else "rgb16")
     read = _to_numpy(_convert(_tagged(image, "icc-profile-data", picture.icc), {"embedded": True}))
-    unchanged = (_to_unit(read, picture.name) == picture.pixels).all(0)
+    planes = np.empty_like(picture.pixels)
+    _to_unit(read, planes)
+    unchanged = (planes == picture.pixels).all(0)
     return np.where(unchanged[:, :, None], own, values)
 
 

@@ -26,11 +26,10 @@ class MapSsim(PlaceLoss):
     maps = 20
 
     def constants(self, target: Float[Tensor, "c h w"]) -> Stats:
-        values = target.float().flatten(1)
-        span = values.amax(1) - values.amin(1)
+        span = target.amax((1, 2)).float() - target.amin((1, 2)).float()
         # A channel that is constant has no range of its own; a small one keeps its terms finite.
         floor = 1e-3 * span.amax() + 1e-12
-        return {"range": torch.maximum(span, floor), "channels": values.new_tensor(values.shape[0])}
+        return {"range": torch.maximum(span, floor), "channels": span.new_tensor(len(span))}
 
     def stats(
         self, features: Float[Tensor, "c h w"], target: Float[Tensor, "c h w"], constants: Stats, place: Place
