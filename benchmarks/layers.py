@@ -98,7 +98,7 @@ def main() -> int:
     for name, default in (("pairs", 20), ("size", 256), ("iterations", 60), ("threads", os.cpu_count())):
         parser.add_argument(f"--{name}", type=int, default=default)
     asked = parser.parse_args()
-    with impasto.Session(iterations=asked.iterations, threads=asked.threads) as session:
+    with impasto.Session(look="classic", iterations=asked.iterations, threads=asked.threads) as session:
         rows = compare(pairs_of(asked.pairs, asked.size, session))
     ratio = math.exp(statistics.mean(math.log(row["auto"].style / row["textbook"].style) for row in rows))
     print(f"auto's style distance over the textbook's, geometric mean: {ratio:.3f}\n")

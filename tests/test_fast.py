@@ -243,7 +243,7 @@ def test_init_draft_begins_with_the_fast_engines_picture(photo: Picture, style: 
         ({"engine": "fast", "style_layers": "block1_conv1"}, "no use for --style-layers"),
         ({"engine": "fast", "backbone": "vgg19"}, "no use for --backbone"),
         ({"engine": "fast", "time_budget": "3s"}, "no use for --time-budget"),
-        ({"strength": 0.4}, "--strength is of the fast engine"),
+        ({"engine": "optimize", "strength": 0.4}, "--strength is of the fast engine"),
         ({"engine": "optimize", "model": "a.safetensors"}, "--model is of the fast engine"),
         ({"engine": "fast", "strength": 1.2}, "strength must be less than or equal to 1"),
     ],

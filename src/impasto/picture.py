@@ -546,7 +546,8 @@ def _decode(source: Any, name: str, max_pixels: int) -> Picture:
         resolution = _resolution(image)
         turned = image.get_typeof("orientation") and image.get("orientation") != 1
         profile = image.get_typeof("icc-profile-data")
-        if turned or profile or image.hasalpha() or image.format == "float":
+        in_order = image.get("vips-loader").startswith(("jpegload", "pngload"))
+        if turned or profile or image.hasalpha() or not in_order:
             # What is turned or gone through twice has to be there as a whole; the rest is decoded strip by strip.
             image = image.copy_memory().autorot()
         image = _full_range(image)

@@ -86,7 +86,7 @@ class Sources:
         sides = zip(fitted(self.photo, min(longest_px, max(self.size))), self.size, strict=True)
         height, width = (max(side, min(narrowest_px, own)) for side, own in sides)
         photo = self.photo.resized(height, width)
-        return Sources(photo, self.styles, self.style_scale, self.device, spendable=False)
+        return Sources(photo, self.styles, self.style_scale, self.device, spendable=False, style_masks=self.style_masks)
 
     def on_device(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)

@@ -108,7 +108,7 @@ class Scorer:
         more = {} if content_weight is None else {"content_weight": content_weight}
         return StyleJob.of(
             {
-                "styles": [Style(file="")], "iterations": self.iterations, "pyramid_from": "off",
+                "look": "classic", "styles": [Style(file="")], "iterations": self.iterations, "pyramid_from": "off",
                 "threads": self.threads, "content_layers": dict(weights["content"]),
                 "style_layers": dict(weights["style"]), **more,
             }
