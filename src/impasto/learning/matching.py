@@ -58,8 +58,9 @@ def at_equal_content(
 
     start: the first weight. most_runs: after so many it ends. interval: it also ends where `wanted` is between two runs
     whose content distances are no further apart than by this factor; larger saves runs, and interpolates over more.
-    Secants in logarithms, and once the wanted
-    distance lies between two runs, regula falsi with Illinois's halving (Dowell & Jarratt, BIT 1971).
+
+    Secants in logarithms, and once the wanted distance lies between two runs, regula falsi with Illinois's halving
+    (Dowell & Jarratt, BIT 1971).
     """
     target, samples = math.log(wanted), list[Sample]()
     x = math.log(start)
