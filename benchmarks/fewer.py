@@ -129,7 +129,7 @@ def textbook(problem: Problem, evaluations: int) -> Trace:
         totals.append(value.total)
         return value.total
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)
     return counted(totals)
 
 

@@ -18,8 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from impasto.errors import PictureError
-from impasto.train.data import SUFFIXES, read_uint8
+from impasto.train.data import Folder
 
 QUALITIES = (92, 85, 75, 65, 50)
 
@@ -30,17 +29,13 @@ def encoded(image: Image.Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def small(folder: Path, side: int) -> dict[str, Image.Image]:
+def small(root: Path, side: int) -> dict[str, Image.Image]:
     """The pictures of a folder that can be read, by the name they are to have."""
-    found = {}
-    for number, file in enumerate(sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)):
-        try:
-            pixels = read_uint8(file, side).permute(1, 2, 0).numpy()
-        except PictureError as error:
-            print(f"left out: {error}", file=sys.stderr)
-            continue
-        found[f"{number:05}.jpg"] = Image.fromarray(pixels)
-    return found
+    folder = Folder(root, side_px=side)
+    pictures = {f"{number:05}.jpg": folder.get(file) for number, file in enumerate(folder.files)}
+    for reason in folder.skipped.values():
+        print(f"left out: {reason}", file=sys.stderr)
+    return {name: Image.fromarray(p.permute(1, 2, 0).numpy()) for name, p in pictures.items() if p is not None}
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,15 @@ from impasto.nets.cnn import Cnn, build_cnn
 from support import SMALL_TABLE, shapes_picture
 
 torch.set_num_threads(os.cpu_count() or 1)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Pictures and networks as small as a test's wait for a second thread longer than it works."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +27,11 @@ from impasto.train.data import Folder, Source
 from impasto.train.objective import CONTENT_LAYER, STYLE_LAYERS, Objective
 from support import shapes_picture
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 SMALL = Shape(code=16, width=8, blocks=1, encoder=(8, 8, 8), deep=(8,), hidden=16)
 SETTINGS = Settings(steps=6, sizes=(32, 40), groups=2, warm_up=2, learning_rate=1e-2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks as small as these wait for a second thread longer than it works."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def five_blocks() -> Cnn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ from impasto.nets.cnn import Cnn
 from impasto.picture import Picture, read_picture
 from support import shapes_picture
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = st.tuples(st.integers(16, 90), st.integers(16, 90))
 
 
@@ -47,15 +48,6 @@ def strokes(height: int, width: int) -> Tensor:
 def looked(photo: Picture, style: Picture, **fields: Any) -> np.ndarray:
     fields = {"look": "photo", "precision": "fp32", "threads": 1, **fields}
     return impasto.stylize(photo, style, **fields).picture.pixels
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Pictures as small as these wait for a second thread longer than it works."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # The bilateral grid.

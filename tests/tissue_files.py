@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -12,15 +13,15 @@ from impasto.medical.synthetic import PURPLE, SyntheticTissue, synthetic_tissue
 SIZE = 320
 
 
-def rose(seed: int = 1, **options: object) -> SyntheticTissue:
+def rose(seed: int = 1, **options: Any) -> SyntheticTissue:
     """One laboratory's tissue."""
-    return synthetic_tissue(SIZE, SIZE + 80, seed=seed, **options)  # type: ignore[arg-type]
+    return synthetic_tissue(SIZE, SIZE + 80, seed=seed, **options)
 
 
-def purple(seed: int = 2, **options: object) -> SyntheticTissue:
+def purple(seed: int = 2, **options: Any) -> SyntheticTissue:
     """Another's."""
     options = {"amounts": (0.6, 0.2), **options}
-    return synthetic_tissue(SIZE, SIZE + 80, stains=PURPLE, seed=seed, **options)  # type: ignore[arg-type]
+    return synthetic_tissue(SIZE, SIZE + 80, stains=PURPLE, seed=seed, **options)
 
 
 def write_svs(path: Path, pixels: np.ndarray, *, mpp: bool = True) -> None:

@@ -208,12 +208,9 @@ def prepare_optimize(job: StyleJob, sources: Sources, network: Network, loaded: 
     aim = balance(job, sources, aim, ready)
     plan = plan_of(job, sources, aim, ready, scales, budget)
     stages = [planned.stage for planned in plan.stages] if plan else stages_of(job, scales)
-    start = starting_picture(job, sources, loaded)
-    if stages[-1].in_place:
-        # Whoever has so little memory has none for a draft beside the photo.
-        start = sources.spare_photo_at if job.init == "auto" and not job.start_noise else start
-    else:
-        sources.spendable = False
+    sources.spendable &= stages[-1].in_place
+    in_photo = stages[-1].in_place and begins_in_photo(job)
+    start = sources.spare_photo_at if in_photo else starting_picture(job, sources, loaded)
     kept = ready.dtype if isinstance(ready, ExplicitPass) else torch.float32
     task = Task(
         sources.photo_at, sources.styles_at, start, sources.spare_photo_at,
@@ -311,7 +308,7 @@ def plan_of(
     cost = cost_of(network.infos, network.layers, network.cnn.input_shape[0], value_bytes)
     work = Work(
         aim, network.infos, cost, value_bytes, value_bytes, sources.style_px, held_bytes(sources.device),
-        spends_photo=sources.spendable and (job.init == "auto" or job.start == "content") and not job.start_noise,
+        spends_photo=sources.spendable and begins_in_photo(job),
         maps=sources.maps * per_map, seamless=job.seamless,
     )  # fmt: skip
     return make_plan(scales, job.optimizer, work, budget, calibration.rate(sources.device, network.dtype))
@@ -320,6 +317,12 @@ def plan_of(
 def stages_of(job: StyleJob, scales: Sequence[Scale]) -> list[Stage]:
     """Every scale as a whole."""
     return [Stage(scale, "lbfgs" if job.optimizer == "auto" else job.optimizer) for scale in scales]
+
+
+def begins_in_photo(job: StyleJob) -> bool:
+    """Whether a picture that is changed in place begins in the photo's memory: as the photo, also where the program
+    chooses, since whoever has so little memory has none for a draft beside it."""
+    return (job.init == "auto" or job.start == "content") and not job.start_noise
 
 
 def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded) -> Any:

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from impasto.nets.cnn import LUMA
+
 Rgb = Float[Tensor, "3 h w"]
 Moments = Float[Tensor, "bins rows columns 4 7"]
-# BT.709, of sRGB values.
-LUMA = (0.2126, 0.7152, 0.0722)
 # Cells along the longest side, and steps of luma: more follow the picture more closely.
 CELLS, BINS = 12, 8
 # Share of what is best for the picture as a whole: more gives calmer maps where a place has little to tell.

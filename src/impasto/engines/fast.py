@@ -25,6 +25,7 @@ from impasto.errors import JobError, UserError
 from impasto.events import Entry, Listener, Step
 from impasto.losses.base import Box
 from impasto.nets.any_style import SMALLEST_SIDE_PX, STRIDE, AnyStyle, blend
+from impasto.nets.cnn import LUMA
 from impasto.nets.loaded import Loaded
 from impasto.nets.painter import Painter
 from impasto.picture import Picture
@@ -132,7 +133,7 @@ def reduced(photo: Float[Tensor, "1 3 h w"], pixels: int) -> Float[Tensor, "1 3 
 
 def luma(picture: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 1 h w"]:
     """BT.709 luma of sRGB values."""
-    return (picture * picture.new_tensor([0.2126, 0.7152, 0.0722]).view(3, 1, 1)).sum(1, keepdim=True)
+    return (picture * picture.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
 
 
 def own_style(photo: Picture, styles: Sequence[Picture]) -> float:
