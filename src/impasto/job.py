@@ -445,17 +445,21 @@ class StyleJob(BaseModel):
         changed = self.changed_fields()
         unfit = next((name for name in NOT_PHOTO_FIELDS if name in changed), None)
         if self.is_photo and unfit:
-            flag = f"--{unfit.replace('_', '-')}"
-            raise ValueError(f"the look photo maps the colours of the whole picture: leave out {flag}")
+            raise ValueError(f"the look photo maps the colours of the whole picture: leave out {flag_of(unfit)}")
         if self.is_fast and not LOOKS[self.look].keys() <= FAST_FIELDS:
             raise ValueError(f"the fast engine has no use for the look {self.look}: leave out one of them")
         unused = sorted(changed - FAST_FIELDS - ({"protect"} if self.is_photo else set()))
         if self.is_fast and unused:
-            flag = f"--{unused[0].replace('_', '-')}"
+            flag = flag_of(unused[0])
             raise ValueError(f"the fast engine has no use for {flag}: leave it out, or use --engine optimize")
         drafts = changed & {"strength", "model"}
         if drafts and not self.is_fast and self.start != "draft":
             raise ValueError(f"--{min(drafts)} is of the fast engine: add --engine fast or --init draft")
+
+
+def flag_of(field: str) -> str:
+    """A field as the command line's option."""
+    return f"--{field.replace('_', '-')}"
 
 
 def explain(error: ErrorDetails) -> str:

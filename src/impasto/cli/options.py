@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from impasto.errors import JobError
-from impasto.job import StyleJob
+from impasto.job import StyleJob, flag_of
 
 # Arguments rather than options.
 ARGUMENTS = ("photo", "styles")
@@ -35,7 +35,7 @@ def options_of(model: type[BaseModel], leave_out: Collection[str] = ()) -> Calla
 
 
 def option_of(name: str, field: FieldInfo) -> Callable[[Any], Any]:
-    flag = f"--{name.replace('_', '-')}"
+    flag = flag_of(name)
     text = f"{field.description} {default_text(field)}".strip()
     if field.annotation is bool:
         return click.option(flag, name, is_flag=True, default=None, help=text)
@@ -80,5 +80,5 @@ def as_typed(message: str) -> str:
     for position, word in enumerate(words):
         name = word.split(".")[0]
         if name in StyleJob.model_fields and name not in ARGUMENTS and (position == 0 or "_" in name):
-            words[position] = word.replace(name, f"--{name.replace('_', '-')}", 1)
+            words[position] = word.replace(name, flag_of(name), 1)
     return " ".join(words)

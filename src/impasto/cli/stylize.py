@@ -17,7 +17,7 @@ from impasto.cli.main import COMMANDS, INTERRUPTED
 from impasto.cli.options import job_of, job_options
 from impasto.errors import JobError
 from impasto.events import Listener, Step
-from impasto.job import StyleJob, parse_style
+from impasto.job import StyleJob, flag_of, parse_style
 
 if TYPE_CHECKING:
     from impasto.run import Result
@@ -112,7 +112,7 @@ def resumed_job(folder: Path, pictures: tuple[str, ...], job: Path | None, optio
     from impasto.engines.state import saved_job
     from impasto.report import CHECKPOINT
 
-    changed = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    changed = [flag_of(name) for name, value in options.items() if value is not None]
     if pictures or job or changed:
         extra = changed[0] if changed else "--job" if job else pictures[0]
         raise JobError(f"--resume goes on with the saved job as it is: leave out {extra}.")
