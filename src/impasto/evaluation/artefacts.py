@@ -23,8 +23,9 @@ def border(case: Case) -> float:
     frame has more.
 
     Lines along each side are told by mean colour and spread of lightness; the step between the outermost band of 1, 2,
-    4 or 8 lines and the next is compared with the root mean square of such steps inside. The mean over sides and bands:
-    the worst of them alone would not rise where a second side is burned too, or a dark rim is put on a pale one.
+    4 or 8 lines and the next is compared with the root mean square of such steps inside. The root mean square
+    over bands, since a frame of 8 lines is even within, which takes from the narrower bands what it adds to the widest;
+    then the mean over sides: the worst of them alone would not rise where a second side is burned too.
     """
     return border_score(case.picture)
 
@@ -39,7 +40,7 @@ def checkerboard(case: Case) -> float:
 
 def border_score(seen: View) -> float:
     sides = [lines(seen.oklab), lines(seen.oklab.transpose(0, 2, 1))]
-    scores = [side_score(ordered, band) for side in sides for ordered in (side, side[::-1]) for band in BANDS_PX]
+    scores = [side_score(ordered) for side in sides for ordered in (side, side[::-1])]
     return sum(scores) / len(scores)
 
 
@@ -48,7 +49,12 @@ def lines(lab: Float[np.ndarray, "3 h w"]) -> Float[np.ndarray, "h 4"]:
     return np.concatenate([lab.mean(2).T, lab[0].std(1)[:, None]], axis=1)
 
 
-def side_score(side: Float[np.ndarray, "n 4"], band: int) -> float:
+def side_score(side: Float[np.ndarray, "n 4"]) -> float:
+    """Root mean square over the widths of bands."""
+    return math.sqrt(sum(band_score(side, band) ** 2 for band in BANDS_PX) / len(BANDS_PX))
+
+
+def band_score(side: Float[np.ndarray, "n 4"], band: int) -> float:
     """The step at the first band, relative to steps inside."""
     sums = np.concatenate([np.zeros((1, 4)), side.cumsum(0, dtype=np.float64)])
     means = (sums[band:] - sums[:-band]) / band
