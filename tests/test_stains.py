@@ -16,9 +16,10 @@ from impasto.medical import StainNormalizer
 from impasto.medical.check import delta_e, gradient_correlation, luminance_ssim
 from impasto.medical.normalizer import Profile, StainWarning
 from impasto.medical.pointwise import PointwiseMap
-from impasto.medical.stains import DEFAULT_METHOD, METHODS, brightened, from_lab, to_lab
+from impasto.medical.stains import DEFAULT_METHOD, METHODS, from_lab, to_lab
 from impasto.medical.synthetic import PURPLE
 from impasto.medical.tissue import TooLittleTissue, estimate_white, lightness, luma
+from impasto.medical.transport import brightened
 from impasto.picture import Picture
 from tissue_files import purple, rose
 

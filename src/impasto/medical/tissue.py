@@ -5,6 +5,7 @@ Colours are rows (n, 3), RGB, float32 in 0..1 in sRGB; white is the colour of th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -14,12 +15,18 @@ from impasto.colour import srgb_to_linear
 from impasto.errors import UserError
 
 Colours = Float[np.ndarray, "n 3"]
+Weight = Float[np.ndarray, " n"]
+Statistics = Mapping[str, np.ndarray]
+ColourMap = Callable[[Colours, Weight], Colours]
 
 MIN_TISSUE_PIXELS: Final = 100
 """Fewer pixels of tissue than this are no ground for statistics."""
 
 BACKGROUND_LIGHTNESS: Final = 85.0
 """CIE lightness from which a pixel is background; where the glass itself is darker than 95, ten below the glass."""
+
+NOISE: Final = 0.02
+"""Optical density below which a stain cannot be told from noise."""
 
 FADE: Final = 8.0
 """Lightness below the background's over which a map comes into full effect, so that it draws no new edge."""
