@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from impasto import losses
+from impasto.engines.terms import Term, grouped
 from impasto.errors import JobError
 from impasto.losses.base import (
     Box,
@@ -222,7 +223,8 @@ def test_dead_channels_and_maps_give_finite_gradients(kind: str, name: str) -> N
 @pytest.mark.parametrize("name", [name for name in losses.LOSSES["style"] if name != "mse"])
 def test_style_has_no_place(name: str) -> None:
     loss = losses.load("style", name)
-    x, target = features(11), features(12)
+    # Sides of which the grid of joint samples is a multiple.
+    x, target = (features(seed, height=16, width=32) for seed in (11, 12))
     moved = x.flip(1).roll(5, 2)
     assert float(distance(loss, moved, target)) == pytest.approx(float(distance(loss, x, target)), rel=1e-4)
 
@@ -237,13 +239,18 @@ def test_content_has_place(name: str) -> None:
 @pytest.mark.parametrize("name", losses.LOSSES["style"])
 def test_a_guide_says_how_much_each_place_counts(name: str) -> None:
     loss = losses.load("style", name)
-    x = features(11)
+    # Sides of which the grid of joint samples is a multiple.
+    x = features(11, height=16, width=16)
     part = torch.zeros(x.shape[1:])
     part[3:9, 2:12] = 1
     if isinstance(loss, SampleLoss):
         for guide, seen in ((part, part.bool()), (torch.full_like(part, 0.5), torch.ones_like(part).bool())):
             samples = loss.stats(x, replace(Place.all_of(x), guide=Guide(guide)))["samples"].flatten(1)
-            assert torch.equal(samples.sort(1).values, x[:, seen].sort(1).values)
+            if loss.joint:
+                samples, wanted = samples.unique(dim=1), x[:, seen].unique(dim=1)
+            else:
+                samples, wanted = samples.sort(1).values, x[:, seen].sort(1).values
+            assert torch.equal(samples, wanted)
     if not isinstance(loss, StatisticLoss):
         return
     plain = loss.stats(x)
@@ -343,5 +350,33 @@ def test_the_figures_of_an_independent_implementation(case: str) -> None:
     """See loss_references.py for what each is computed by."""
     kind, name = case.split("/")
     x, target = (torch.from_numpy(REFERENCES[key]) for key in ("x", "photo" if kind == "content" else "style"))
-    found = distance(losses.load(kind, name), x, target)
+    loss = losses.load(kind, name)
+    if isinstance(loss, SampleLoss) and loss.joint:
+        # Every feature once: samples at places of the picture take those of so small a map unevenly.
+        found = loss.distance({"samples": x}, loss.reference({"samples": target}))
+    else:
+        found = distance(loss, x, target)
     assert float(found) == pytest.approx(float(REFERENCES[case]), rel=REFERENCE_TOLERANCE)
+
+
+def test_hypercolumns_are_the_features_of_all_layers_at_a_place() -> None:
+    """Each layer counts as its weight says, however strong its features, and a coarse one is seen at its places."""
+    loss = losses.load("style", "remd")
+    assert isinstance(loss, SampleLoss)
+    sides = {"fine": (32, 1.0), "coarse": (16, 50.0)}
+    x, target = ({layer: features(seed, height=side, width=side) * gain for layer, (side, gain) in sides.items()}
+                 for seed in (1, 2))  # fmt: skip
+    weights = {"fine": 3.0, "coarse": 1.0}
+    stats = [{layer: loss.stats(own, Place.all_of(own)) for layer, own in maps.items()} for maps in (x, target)]
+    terms = [
+        Term("style", "remd", layer, loss, weight, 0.0, constants=stats[1][layer]) for layer, weight in weights.items()
+    ]
+    (group,) = grouped(terms)
+
+    def column(maps: dict[str, Tensor]) -> Tensor:
+        parts = [maps["fine"], maps["coarse"].repeat_interleave(2, 1).repeat_interleave(2, 2)]
+        lengths = [of_target.square().sum(0).mean().sqrt() for of_target in target.values()]
+        return torch.cat([part / n * w**0.5 for part, n, w in zip(parts, lengths, weights.values(), strict=True)])
+
+    wanted = loss.distance({"samples": column(x)}, loss.reference({"samples": column(target)}))
+    assert float(group.distance(list(stats[0].values()))) == pytest.approx(float(wanted), rel=1e-3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -14,54 +14,12 @@ from torch import Tensor
 
 from impasto import losses
 from impasto.engines.surface import EVERYWHERE, Controls, Surface
+from impasto.engines.terms import Term, grouped, is_joint
 from impasto.engines.tiles import Tile, Tiling
 from impasto.losses import Kind
-from impasto.losses.base import Guide, Loss, Place, PlaceLoss, SampleLoss, Stats
+from impasto.losses.base import Guide, Place, PlaceLoss, Stats
 from impasto.losses.total_variation import total_variation, variation_gradient
 from impasto.nets.passes import NetworkPass
-
-
-@dataclass
-class Term:
-    """One loss on one layer against one target.
-
-    weight: what the distance counts in the total. share: what it counts in the figure of its layer, where several
-    styles give several terms. style: which of the styles. constants: a place loss's, or what the others need of the
-    target's statistics. target: a place loss's map. guide: how much each place counts, at any size; None where all
-    count alike.
-    """
-
-    kind: Kind
-    name: str
-    layer: str
-    loss: Loss
-    weight: float
-    share: float
-    style: int = 0
-    constants: Stats = field(default_factory=dict)
-    target: Tensor | None = None
-    guide: Guide | None = None
-
-    def stats(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:
-        """Sums over the owned features; features cover `place.window`."""
-        if isinstance(self.loss, PlaceLoss):
-            assert self.target is not None
-            return self.loss.stats(features, place.window.of(self.target), self.constants, place)
-        return self.statistics(features, place)
-
-    def statistics(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:
-        """Those of a loss that compares statistics or samples, for the picture and for the target alike."""
-        if self.guide is not None:
-            # On the layer's grid from now on.
-            self.guide = self.guide.at_size(place.whole.bottom, place.whole.right)
-        if isinstance(self.loss, SampleLoss):
-            return self.loss.stats(features, replace(place, guide=self.guide))
-        assert not isinstance(self.loss, PlaceLoss)
-        guide = None if self.guide is None else place.owned.of(self.guide.values[None])[0]
-        return self.loss.stats(place.owned.relative_to(place.window).of(features), guide)
-
-    def distance(self, stats: Stats) -> Float[Tensor, ""]:
-        return self.loss.distance(stats, self.constants)
 
 
 @dataclass(frozen=True)
@@ -110,6 +68,7 @@ class Objective:
     ) -> None:
         self.network, self.terms, self.tv_weight, self.tiling = network, terms, tv_weight, tiling
         self.surface, self.turn = surface, 0
+        self.groups = grouped(terms)
 
     def evaluate(self, picture: Float[Tensor, "1 3 h w"]) -> tuple[Value, Float[Tensor, "1 3 h w"]]:
         """Value and gradient."""
@@ -136,15 +95,20 @@ class Objective:
 
     def judge(self, sums: list[Stats]) -> tuple[list[Tensor], list[Stats]]:
         """Each term's distance, and the slope of the weighted distance along each of its sums."""
-        distances, slopes = [], []
-        for term, stats in zip(self.terms, sums, strict=True):
+        distances: list[Tensor] = []
+        slopes: list[Stats] = []
+        for group in self.groups:
+            own = sums[len(slopes) : len(slopes) + len(group.terms)]
             with torch.enable_grad():
-                leaves = {name: value.detach().requires_grad_(name != "count") for name, value in stats.items()}
-                distance = term.distance(leaves)
-                moving = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
-                found = torch.autograd.grad(term.weight * distance, list(moving.values()))
-            distances.append(distance.detach())
-            slopes.append(dict(zip(moving, found, strict=True)))
+                leaves = [
+                    {name: value.detach().requires_grad_(name != "count") for name, value in stats.items()}
+                    for stats in own
+                ]
+                distance = group.distance(leaves)
+                moving = [leaf for stats in leaves for leaf in stats.values() if leaf.requires_grad]
+                found = iter(torch.autograd.grad(group.weight * distance, moving))
+            distances += [distance.detach()] * len(own)
+            slopes += [{name: next(found) for name, leaf in stats.items() if leaf.requires_grad} for stats in leaves]
         return distances, slopes
 
     def value(self, picture: Tensor, distances: list[Tensor]) -> Value:
@@ -314,11 +278,20 @@ def terms_of(
     layers = aim.content_layers if kind == "content" else aim.style_layers
     weight = aim.content_weight if kind == "content" else aim.style_weight
     loss, total = losses.load(kind, loss_name), sum(layers.values())
+    joint = is_joint(loss)
     terms: list[Term] = []
     for index, (picture, share) in enumerate(zip(pictures, shares, strict=True)):
         part = share / sum(shares)
         own = [
-            Term(kind, f"{kind}_{loss_name}/{name}", name, loss, weight * part * among / total, part, index)
+            Term(
+                kind,
+                f"{kind}_{loss_name}" if joint else f"{kind}_{loss_name}/{name}",
+                name,
+                loss,
+                weight * part * among / total,
+                part * among / total if joint else part,
+                index,
+            )
             for name, among in layers.items()
             if among and share
         ]
@@ -351,7 +324,7 @@ def set_targets(terms: list[Term], network: NetworkPass, picture: Tensor, tiling
         if isinstance(term.loss, PlaceLoss):
             assert term.target is not None
             term.constants = term.loss.constants(term.target)
-        else:
+        elif not is_joint(term.loss):
             term.constants = term.loss.reference(term.constants)
 
 

@@ -45,6 +45,10 @@ class Box:
         return cls(0, features.shape[1], 0, features.shape[2])
 
 
+COMMON = 128
+"""Cells along each side of the grid by which places of a picture are named that are the same on every layer's map."""
+
+
 class Guide:
     """How much each place of a whole map counts, 0..1, some of them more than 0."""
 
@@ -155,7 +159,26 @@ def sampled(
     """
     if place.guide is None:
         return Lattice.over(place, count).samples(values, place)
-    rows, columns = place.guide.places(count, place.turn)
+    return taken(values, place, *place.guide.places(count, place.turn))
+
+
+def sampled_together(
+    values: Float[Tensor, "c rows columns"], place: Place, count: int
+) -> Float[Tensor, "c sample_rows sample_columns"]:
+    """As `sampled`, at places of the picture that are the same for maps of every size: samples of hypercolumns.
+
+    A place of the picture is a cell of a grid of COMMON x COMMON over it.
+    """
+    height, width = place.whole.bottom, place.whole.right
+    guide = place.guide or Guide(torch.ones(COMMON, COMMON, device=values.device))
+    rows, columns = guide.at_size(COMMON, COMMON).places(count, place.turn)
+    return taken(values, place, (2 * rows + 1) * height // (2 * COMMON), (2 * columns + 1) * width // (2 * COMMON))
+
+
+def taken(
+    values: Float[Tensor, "c rows columns"], place: Place, rows: Int64[Tensor, " n"], columns: Int64[Tensor, " n"]
+) -> Float[Tensor, "c n 1"]:
+    """Features at rows and columns of the whole map, and zeros where other regions own them; float32."""
     owned, window = place.owned, place.window
     inside = (rows >= owned.top) & (rows < owned.bottom) & (columns >= owned.left) & (columns < owned.right)
     own = values[:, rows[inside] - window.top, columns[inside] - window.left].float()
@@ -180,6 +203,9 @@ class StatisticLoss(ABC):
 
 class SampleLoss(ABC):
     """As a `StatisticLoss`, of features seen one by one: the target is samples of the style picture's."""
+
+    joint: bool = False
+    """Whether the features of all layers at a place are taken together; `stats` are then by `sampled_together`."""
 
     @abstractmethod
     def stats(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto.losses.base import Place, SampleLoss, Stats, sampled
+from impasto.losses.base import Place, SampleLoss, Stats, sampled_together
 from impasto.losses.cosine import floor_of, rows_of, unit_rows
 
 SAMPLES = 1024
@@ -17,12 +17,15 @@ class Remd(SampleLoss):
     plus ‖μ − μₛ‖₁/‖μₛ‖₁ + ‖Σ − Σₛ‖₁/‖Σₛ‖₁, since cosines do not see how strong features are.
 
     Every place becomes like some place of the style, and every place of the style is used: as crisp as `nearest`, with
-    the style's whole variety. Layer by layer, where the paper takes all layers of a place together; its moments are
-    made relative, so that they weigh the same in every layer. With `--content-loss self_similarity` it is STROTSS.
+    the style's whole variety. The features of all layers at a place are one column, as in the paper, each layer scaled
+    to count as its weight says. The moments are relative, so that their weight does not depend on the network. With
+    `--content-loss self_similarity` it is STROTSS.
     """
 
+    joint = True
+
     def stats(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:
-        return {"samples": sampled(features, place, SAMPLES)}
+        return {"samples": sampled_together(features, place, SAMPLES)}
 
     def reference(self, stats: Stats) -> Stats:
         rows = rows_of(stats["samples"])
