@@ -3,6 +3,9 @@
 `UserError` is for what was asked (the command line exits with 2), `RunError` for what failed on the way (exit 1).
 """
 
+import difflib
+from collections.abc import Collection
+
 
 class ImpastoError(Exception):
     """Base of all errors that Impasto raises on purpose; `exit_code` is what the command line returns."""
@@ -34,3 +37,8 @@ class RunError(ImpastoError, RuntimeError):
 
 class WeightsError(RunError):
     """Network weights that cannot be had or do not match their hash."""
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Of the known names, of which there is one at least, that which a mistaken one is most like."""
+    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]

@@ -6,7 +6,6 @@ beside every result and can be run again.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -18,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from impasto import losses
-from impasto.errors import JobError
+from impasto.errors import JobError, nearest
 
 CLASSIC_CONTENT = {"block4_conv2": 1.0}
 CLASSIC_STYLE = {f"block{block}_conv1": 1.0 for block in range(1, 6)}
@@ -406,8 +405,9 @@ class StyleJob(BaseModel):
     @classmethod
     def _known_look(cls, look: str) -> str:
         if look not in LOOKS:
-            near = difflib.get_close_matches(look, LOOKS, n=1, cutoff=0.0)[0]
-            raise ValueError(f"There is no look {look!r}: did you mean {near!r}? Known: {', '.join(LOOKS)}")
+            raise ValueError(
+                f"There is no look {look!r}: did you mean {nearest(look, LOOKS)!r}? Known: {', '.join(LOOKS)}"
+            )
         return look
 
     @model_validator(mode="before")

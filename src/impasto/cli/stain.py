@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from impasto.medical.normalizer import StainNormalizer
     from impasto.medical.slides import Slide
 
-METHODS = ("colour-transport", "reinhard", "macenko", "vahadane")
+METHODS = ("colour-transport", "reinhard", "macenko", "vahadane", "learned")
 OUT = click.Path(path_type=Path)
 method_option = click.option(
     "--method", type=click.Choice(METHODS), help="How appearances are measured and carried over [colour-transport]."

@@ -6,11 +6,10 @@ A third-party package adds a row through an entry point of the group `impasto.co
 
 from __future__ import annotations
 
-import difflib
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Literal
 
-from impasto.errors import JobError
+from impasto.errors import JobError, nearest
 
 if TYPE_CHECKING:
     from impasto.losses.base import Loss
@@ -61,5 +60,5 @@ def check(kind: Kind, name: str) -> None:
         return
     known = rows(kind)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        near = nearest(name, known)
         raise JobError(f"There is no {kind} loss {name!r}: did you mean {near!r}? Known: {', '.join(sorted(known))}.")

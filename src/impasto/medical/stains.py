@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from impasto.colour import linear_to_srgb, srgb_to_linear
+from impasto.medical.learned import between_learned, measure_learned
 from impasto.medical.tissue import NOISE, ColourMap, Colours, Statistics, Weight, mix, optical_density
 from impasto.medical.transport import between_transport, measure_transport
 
@@ -190,6 +191,9 @@ METHODS: dict[str, Method] = {
     ),
     "vahadane": Method(
         partial(measure_stains, vahadane_vectors), between_stains, "stain vectors by sparse factorisation"
+    ),
+    "learned": Method(
+        measure_learned, between_learned, "a pointwise network steered by deep features of both appearances"
     ),
 }
 DEFAULT_METHOD: Final = "colour-transport"

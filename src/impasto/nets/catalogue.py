@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from impasto.errors import UserError
+from impasto.errors import UserError, nearest
 from impasto.nets import weights
 from impasto.nets.cnn import Cnn, build_cnn, load_cnn
 from impasto.nets.layers import Conv, Dense, Pool, Preprocess, Row, conv, dense, flatten, preprocess
@@ -63,7 +62,7 @@ def network(
     if name not in CATALOGUE:
         if Path(name).suffix == ".safetensors":
             return with_pooling(load_cnn(name), pooling) if pooling else load_cnn(name)
-        near = difflib.get_close_matches(name, CATALOGUE, n=1, cutoff=0.0)[0]
+        near = nearest(name, CATALOGUE)
         raise UserError(
             f"There is no network {name!r}: did you mean {near!r}? A file of your own ends in .safetensors."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from impasto.errors import LayerError, UserError
+from impasto.errors import LayerError, UserError, nearest
 from impasto.nets.layers import (
     CLASSICAL,
     Conv,
@@ -83,8 +82,7 @@ class Cnn:
             return self._by_name[keras]
         if alias := re.fullmatch(r"pool(\d+)", name):
             return self.position(f"block{alias[1]}_pool")
-        near = difflib.get_close_matches(name, self._by_name, n=1, cutoff=0.0)
-        raise LayerError(f"{self.name} has no layer {name!r}: did you mean {near[0]!r}?")
+        raise LayerError(f"{self.name} has no layer {name!r}: did you mean {nearest(name, self._by_name)!r}?")
 
     def check_size(self, height: int, width: int, layers: Iterable[str]) -> None:
         """LayerError if a picture of this size does not reach one of `layers`."""

@@ -7,7 +7,6 @@ All weights are kept as float16, which takes half the room of what torchvision g
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import http.client
 import io
@@ -30,7 +29,7 @@ from typing import TYPE_CHECKING, Literal
 
 import platformdirs
 
-from impasto.errors import UserError, WeightsError
+from impasto.errors import UserError, WeightsError, nearest
 from impasto.nets.sources import SOURCES, Source
 
 if TYPE_CHECKING:
@@ -71,8 +70,7 @@ def names() -> list[str]:
 def source_of(name: str) -> Source:
     """UserError, with the nearest name, where there is none."""
     if name not in SOURCES:
-        near = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.0)[0]
-        raise UserError(f"There are no weights called {name!r}: did you mean {near!r}?")
+        raise UserError(f"There are no weights called {name!r}: did you mean {nearest(name, SOURCES)!r}?")
     return SOURCES[name]
 
 
