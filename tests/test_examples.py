@@ -64,13 +64,15 @@ def test_styles_differ(one, other):
 
 
 def test_the_stain_example_makes_its_table(monkeypatch, capsys):
+    from impasto.medical.stains import METHODS
+
     example = load("stain_augmentation")
     for name, value in {"SIDE_PX": 32, "TRAIN": 64, "TEST": 32, "EPOCHS": 1}.items():
         monkeypatch.setattr(example, name, value)
     monkeypatch.setattr("sys.argv", ["stain_augmentation.py", "--seeds", "2"])
     example.main()
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 16
+    assert len(lines) == 8 + 2 * len(METHODS)
     assert all(line.count("±") == 2 for line in lines[1:])
     one, two = example.tiles(16, example.A, 0)[0], example.tiles(16, example.B, 0)[0]
     assert one.float().mean() > two.float().mean() + 5, "the laboratories differ"

@@ -9,7 +9,8 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Literal
 
-from impasto.errors import JobError, nearest
+from impasto import errors
+from impasto.errors import JobError
 
 if TYPE_CHECKING:
     from impasto.losses.base import Loss
@@ -60,5 +61,6 @@ def check(kind: Kind, name: str) -> None:
         return
     known = rows(kind)
     if name not in known:
-        near = nearest(name, known)
+        # By its module, since a loss's own module is called nearest too.
+        near = errors.nearest(name, known)
         raise JobError(f"There is no {kind} loss {name!r}: did you mean {near!r}? Known: {', '.join(sorted(known))}.")
