@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,18 @@ from impasto.train.settings import Settings
 FOLDER = click.Path(path_type=Path)
 
 
-@contextmanager
-def joined_processes() -> Iterator[None]:
-    """Join the processes that torchrun started, if it did, and part from them at the end.
+def end_process(code: int) -> None:
+    """Part from the processes that torchrun started, and end this one with what it is to return.
 
-    Backends keep threads of their own: a process that ends while they still run is aborted at times.
+    Backends keep threads of their own, which now and then abort an interpreter that winds down, even after the group is
+    parted: so this one does not wind down.
     """
     import torch.distributed as dist
 
-    if "RANK" not in os.environ:
-        yield
-        return
-    dist.init_process_group()
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
+    dist.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,6 +48,7 @@ def train_any(
         raise JobError(f"The training in {folder} is gone on with: leave out --start, or give another --folder.")
 
     import torch
+    import torch.distributed as dist
 
     from impasto.hardware import choose_device, choose_dtype, keep_big_blocks
     from impasto.nets.any_style import load_any_style
@@ -62,17 +58,19 @@ def train_any(
 
     keep_big_blocks()
     torch.set_num_threads(options["threads"] or os.cpu_count() or 1)
-    with joined_processes():
-        device = choose_device("auto")
-        if device.type == "cuda":
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-        source = Source(Folder(content_dir, held_out=100), Folder(style_dir, held_out=40), settings.seed)
-        shape = load_any_style(start).shape if start else None
-        dtype = choose_dtype("auto", device)
-        training = Training(settings, source, network("vgg16"), shape=shape, device=device, dtype=dtype)
-        if start:
-            training.start_from(load_any_style(start))
-        count = f"{len(source.photos)} photos and {len(source.styles)} styles"
-        return work(
-            training, HeldOut.of(source), output, folder, f"A network for any style, trained on {count}.", options
-        )
+    if "RANK" in os.environ:
+        dist.init_process_group()
+    device = choose_device("auto")
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    source = Source(Folder(content_dir, held_out=100), Folder(style_dir, held_out=40), settings.seed)
+    shape = load_any_style(start).shape if start else None
+    dtype = choose_dtype("auto", device)
+    training = Training(settings, source, network("vgg16"), shape=shape, device=device, dtype=dtype)
+    if start:
+        training.start_from(load_any_style(start))
+    card = f"A network for any style, trained on {len(source.photos)} photos and {len(source.styles)} styles."
+    code = work(training, HeldOut.of(source), output, folder, card, options)
+    if dist.is_initialized():
+        end_process(code)
+    return code
