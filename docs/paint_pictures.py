@@ -214,7 +214,7 @@ def stains() -> Image.Image:
     shown["difference, x2"] = np.minimum(report.difference.astype(int) * 2, 255).astype(np.uint8)
     shown["eosin after"] = report.eosin[:, 300:]
     order = ["tissue", "the reference", *METHODS, "haematoxylin before", "and after", "eosin after", "difference, x2"]
-    return sheet([(name, Image.fromarray(shown[name])) for name in order], 5, 240)
+    return sheet([(name, Image.fromarray(shown[name])) for name in order], 6, 200)
 
 
 def strength() -> Image.Image:
