@@ -6,7 +6,7 @@ Tissue of one laboratory is given the stain of another, and compared with the tr
 Laboratories are drawn at random. `slide`: tiles of the right half of a real slide, whose stains were exchanged; the
 reference is other tiles of it. `synthetic`: tissue by the generator. The counterparts are networks of the same shape
 and training, without deep features and without any statistics (`--without` of docs/train_stain.py); unless they are
-given, they are trained here, about ten minutes each.
+given, they are trained here, about five minutes each.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from impasto.medical.synthetic import synthetic_tissue
 from impasto.medical.tissue import estimate_white, optical_density, tissue_mask
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
-from train_stain import Laboratories, amounts_of
+from train_stain import Laboratories, amounts_of, as_colours
 
 TILE, CASES, WAYS = 256, 40, ("deep", "all")
 Case = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -68,15 +68,18 @@ def trained(without: str, folder: Path) -> Path:
 
 def every_case() -> Iterator[tuple[str, list[Case]]]:
     """Source, reference and truth, all in 8 bits."""
+    shown, white = slide_amounts()
     for count in (1, 4, 10):
-        yield f"slide, {count} tile{'s' if count > 1 else ''} a side", slide_cases(count, np.random.default_rng(count))
+        cases = slide_cases(shown, white, count, np.random.default_rng(count))
+        yield f"slide, {count} tile{'s' if count > 1 else ''} a side", cases
     yield "synthetic", synthetic_cases(np.random.default_rng(0))
 
 
-def slide_cases(count: int, rng: np.random.Generator) -> list[Case]:
+def slide_amounts() -> tuple[np.ndarray, np.ndarray]:
+    """Amounts (tiles, rows, columns, 3) of the tiles in the right half that show tissue, and the slide's glass."""
     whole = slide_pixels()
     right = whole[:, whole.shape[1] // 2 :]
-    white = estimate_white(whole.reshape(-1, 3)[::50].astype(np.float32) / 255)
+    white = estimate_white(as_colours(whole)[::50])
     tiles = [
         right[top : top + TILE : 2, left : left + TILE : 2]
         for top in range(0, right.shape[0] - TILE, TILE)
@@ -84,14 +87,16 @@ def slide_cases(count: int, rng: np.random.Generator) -> list[Case]:
     ]
     tiles = [tile for tile in tiles if tissue_mask(as_colours(tile), white).mean() > 0.4]
     flat = np.concatenate([as_colours(tile) for tile in tiles])
-    density = optical_density(flat, white)
-    stains = vahadane_vectors(density[tissue_mask(flat, white)][::7].astype(np.float64))
-    amounts = amounts_of(density, stains)
-    amounts[:, :2] /= np.percentile(amounts[tissue_mask(flat, white), :2], 99, axis=0)
-    shown = amounts.reshape(len(tiles), -1, tiles[0].shape[1], 3)
+    density, tissue = optical_density(flat, white), tissue_mask(flat, white)
+    amounts = amounts_of(density, vahadane_vectors(density[tissue][::7].astype(np.float64)))
+    amounts[:, :2] /= np.percentile(amounts[tissue, :2], 99, axis=0)
+    return amounts.reshape(len(tiles), *tiles[0].shape), white
+
+
+def slide_cases(shown: np.ndarray, white: np.ndarray, count: int, rng: np.random.Generator) -> list[Case]:
     cases = []
     for _ in range(CASES):
-        order = rng.permutation(len(tiles))
+        order = rng.permutation(len(shown))
         first, second = (Laboratories.drawn(rng, 1) for _ in range(2))
         own, other = (np.concatenate(list(shown[part])) for part in (order[:count], order[count : 2 * count]))
         cases.append((seen(first, own, white), seen(second, other, white), seen(second, own, white)))
@@ -101,10 +106,6 @@ def slide_cases(count: int, rng: np.random.Generator) -> list[Case]:
 def seen(laboratory: Laboratories, amounts: np.ndarray, white: np.ndarray) -> np.ndarray:
     density = laboratory.density(amounts.reshape(1, -1, 3)).reshape(amounts.shape)
     return np.clip(np.rint(255 * white * 10**-density), 0, 255).astype(np.uint8)
-
-
-def as_colours(pixels: np.ndarray) -> np.ndarray:
-    return pixels.reshape(-1, 3).astype(np.float32) / 255
 
 
 def synthetic_cases(rng: np.random.Generator) -> list[Case]:

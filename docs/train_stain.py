@@ -1,6 +1,6 @@
 """Trains the network of the stain method `learned`.
 
-    python docs/train_stain.py SLIDE [-o FILE] [--steps 10000] [--without nothing|deep|all]
+    python docs/train_stain.py SLIDE [-o FILE] [--steps 8000] [--without nothing|deep|all]
 
 It learns from pairs of samples of colours whose truth is known. Amounts of stains are drawn at random, from synthetic
 tissue, and from the left half of SLIDE (so that the right half can judge); they are shown in the stains, response and
@@ -25,9 +25,10 @@ from torch import Tensor, nn
 
 from impasto.medical import learned
 from impasto.medical.slides import open_slide
-from impasto.medical.stains import vahadane_vectors
+from impasto.medical.stains import unit, vahadane_vectors, with_third
 from impasto.medical.synthetic import ROSE, synthetic_tissue
 from impasto.medical.tissue import MIN_TISSUE_PIXELS, NOISE, estimate_white, optical_density, tissue_mask
+from impasto.medical.transport import monge
 
 SAMPLE, BATCH, RATE = 768, 24, 2e-3
 FEATURES, SIDE, WIDTH, HIDDEN = 32, 32, 24, 128
@@ -60,9 +61,8 @@ class Laboratories:
         # The eosin of half of them is towards purple.
         purple = rng.uniform(0, 0.35, (count, 1)) * (rng.random((count, 1)) < 0.5)
         stains[:, 1] = unit(stains[:, 1] + purple * stains[:, 0])
-        neither = unit(np.cross(stains[:, 0], stains[:, 1]))
-        strengths = STRENGTHS * np.exp(rng.normal(0, 0.35, (count, 2)))
-        matrix = np.concatenate([stains * strengths[..., None], neither[:, None]], axis=1)
+        matrix = with_third(stains)
+        matrix[:, :2] *= (STRENGTHS * np.exp(rng.normal(0, 0.35, (count, 2))))[..., None]
         linear = rng.random((count, 1, 1)) < 0.5
         response = np.exp(rng.normal(0, 0.08, (count, 1, 1)) * ~linear)
         return cls(matrix, response, np.eye(3) + rng.normal(0, 0.03, (count, 3, 3)) * ~linear)
@@ -70,10 +70,6 @@ class Laboratories:
     def density(self, amounts: np.ndarray) -> np.ndarray:
         shown: np.ndarray = np.clip(amounts @ self.matrix, 0, None) ** self.response @ self.crosstalk
         return np.clip(shown, 0, None)
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True))
 
 
 def drawn_amounts(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -100,9 +96,14 @@ def synthetic_amounts(count: int) -> list[np.ndarray]:
         rng = np.random.default_rng(seed)
         tissue = synthetic_tissue(160, 160, noise_levels=0, coverage=rng.uniform(0.3, 1), seed=seed,
                                   amounts=(0.9 * rng.uniform(0.7, 1.3), 0.35 * rng.uniform(0.7, 1.3)))  # fmt: skip
-        colours = tissue.pixels[tissue.tissue].astype(np.float32) / 255
+        colours = as_colours(tissue.pixels[tissue.tissue])
         pools.append(amounts_of(optical_density(colours, np.array([244, 243, 245], np.float32) / 255), tissue.stains))
     return [pool / [*STRENGTHS, 1] for pool in pools]
+
+
+def as_colours(pixels: np.ndarray) -> np.ndarray:
+    """8-bit pixels as rows of colours."""
+    return pixels.reshape(-1, 3).astype(np.float32) / 255
 
 
 def slide_amounts(file: Path) -> list[np.ndarray]:
@@ -111,11 +112,11 @@ def slide_amounts(file: Path) -> list[np.ndarray]:
     if slide is None:
         raise SystemExit(f"{file} is no slide.")
     pixels = slide.read(0, 0, slide.facts.height, slide.facts.width // 2)
-    white = estimate_white(pixels.reshape(-1, 3)[::50].astype(np.float32) / 255)
+    white = estimate_white(as_colours(pixels)[::50])
     densities = []
     for top in range(0, pixels.shape[0] - TILE, TILE):
         for left in range(0, pixels.shape[1] - TILE, TILE):
-            colours = pixels[top : top + TILE, left : left + TILE].reshape(-1, 3).astype(np.float32) / 255
+            colours = as_colours(pixels[top : top + TILE, left : left + TILE])
             tissue = colours[tissue_mask(colours, white)]
             if len(tissue) > 0.3 * TILE**2:
                 densities.append(optical_density(tissue, white).astype(np.float64))
@@ -125,7 +126,7 @@ def slide_amounts(file: Path) -> list[np.ndarray]:
 
 
 def amounts_of(density: np.ndarray, stains: np.ndarray) -> np.ndarray:
-    return np.asarray(density @ np.linalg.inv(np.vstack([stains, unit(np.cross(*stains))])))
+    return np.asarray(density @ np.linalg.inv(with_third(stains)))
 
 
 class Source:
@@ -142,7 +143,8 @@ class Source:
         own, other = (self.amounts(side) for side in kinds)
         source, truth = self.of_tissue(self.seen(first.density(own)), second.density(own))
         (reference,) = self.of_tissue(self.seen(second.density(other)))
-        return tuple(torch.from_numpy(part.astype(np.float32)) for part in (source, reference, truth))  # type: ignore[return-value]
+        source, reference, truth = (torch.from_numpy(part.astype(np.float32)) for part in (source, reference, truth))
+        return source, reference, truth
 
     def amounts(self, kinds: np.ndarray) -> np.ndarray:
         """kinds: by row, which pool they are from; beyond the last, drawn at random."""
@@ -189,8 +191,8 @@ class Network(nn.Module):
         self.pixel = perceptron(3, WIDTH, WIDTH, 3)
         # It begins as the plain transport.
         for layer in (self.both[-1], self.pixel[-1]):
-            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def statistics(self, density: Tensor) -> Tensor:
         mean = density.mean(1, keepdim=True)
@@ -219,13 +221,13 @@ class Network(nn.Module):
         first, activation, second, _, last = self.pixel
         hidden = first(shares) * (1 + gain1) + shift1
         hidden = second(activation(hidden)) * (1 + gain2) + shift2
-        return last(activation(hidden))  # type: ignore[no-any-return]
+        return last(activation(hidden))
 
 
 def transports(source: Tensor, reference: Tensor) -> np.ndarray:
     moments = [(one.transpose(1, 2) @ one / one.shape[1]).double().numpy() + NOISE**2 * np.eye(3)
                for one in (source, reference)]  # fmt: skip
-    return np.stack([learned.monge(*pair) for pair in zip(*moments, strict=True)]).astype(np.float32)
+    return np.stack([monge(*pair) for pair in zip(*moments, strict=True)]).astype(np.float32)
 
 
 def colours(density: Tensor) -> Tensor:
@@ -259,7 +261,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("slide", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=learned.SHIPPED)
-    parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--steps", type=int, default=8_000)
     parser.add_argument("--without", choices=["nothing", "deep", "all"], default="nothing")
     asked = parser.parse_args()
     network, loss = train([synthetic_amounts(60), slide_amounts(asked.slide)], asked.steps, asked.without)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 import torch.nn.functional as F
@@ -170,9 +170,15 @@ def sampled_together(
     A place of the picture is a cell of a grid of COMMON x COMMON over it.
     """
     height, width = place.whole.bottom, place.whole.right
-    guide = place.guide or Guide(torch.ones(COMMON, COMMON, device=values.device))
+    guide = place.guide or everywhere(values.device)
     rows, columns = guide.at_size(COMMON, COMMON).places(count, place.turn)
     return taken(values, place, (2 * rows + 1) * height // (2 * COMMON), (2 * columns + 1) * width // (2 * COMMON))
+
+
+@cache
+def everywhere(device: torch.device) -> Guide:
+    """All cells of the common grid count alike."""
+    return Guide(torch.ones(COMMON, COMMON, device=device))
 
 
 def taken(

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from safetensors.numpy import load_file
 
 from impasto.errors import UserError
-from impasto.medical.tissue import NOISE, ColourMap, Colours, Statistics, Weight, mix, optical_density
+from impasto.medical.tissue import NOISE, ColourMap, Colours, Statistics, Weight, light, mix, optical_density
 from impasto.medical.transport import monge
 
 SHIPPED: Final = Path(__file__).parents[1] / "data" / "stain.safetensors"
@@ -61,12 +61,13 @@ def measure_learned(colours: Colours, white: Float[np.ndarray, " 3"], file: Path
     shares = density / mean.astype(np.float32)
     features = perceptron(network(file)["features"], shares).astype(np.float64)
     soft = np.exp(SHARPNESS * (features - features.max(axis=0)))
-    spread = SPREAD * (shares.T @ shares / len(shares) - 1)
+    moments = density.astype(np.float64).T @ density / len(density)
+    spread = SPREAD * (moments / np.outer(mean, mean) - 1)
     return {
         "network": fingerprint(file),
         "white": white.astype(np.float64),
         "density_mean": mean,
-        "density_moments": density.astype(np.float64).T @ density / len(density),
+        "density_moments": moments,
         "deep": np.concatenate(
             [
                 features.mean(axis=0), features.std(axis=0), (soft * features).sum(axis=0) / soft.sum(axis=0),
@@ -102,7 +103,7 @@ def between_learned(source: Statistics, target: Statistics, file: Path = SHIPPED
         shares = mix(optical_density(colours, white), matrix.astype(np.float32))
         bent = perceptron([*steered, parts["pixel"][2]], shares) - perceptron(parts["pixel"], shares)
         density = np.maximum((mix(shares, linear) + bent) * mean.astype(np.float32), 0)
-        result: Colours = colours + weight[:, None] * (white * np.exp(density * np.float32(-np.log(10))) - colours)
+        result: Colours = colours + weight[:, None] * (light(density, white) - colours)
         return result
 
     return correct

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from impasto.colour import linear_to_srgb, srgb_to_linear
 from impasto.medical.learned import between_learned, measure_learned
-from impasto.medical.tissue import NOISE, ColourMap, Colours, Statistics, Weight, mix, optical_density
+from impasto.medical.tissue import NOISE, ColourMap, Colours, Statistics, Weight, light, mix, optical_density
 from impasto.medical.transport import between_transport, measure_transport
 
 # sRGB to XYZ by the white point of D65 (IEC 61966-2-1), for CIELAB.
@@ -105,12 +105,12 @@ def vahadane_vectors(density: Colours) -> Float[np.ndarray, "2 3"]:
     density: as for `macenko_vectors`. Returns unit rows, haematoxylin first.
     """
     density = np.maximum(density, 0)
-    vectors = _unit(np.maximum(macenko_vectors(density), 0.01))
+    vectors = unit(np.maximum(macenko_vectors(density), 0.01))
     for _ in range(_DICTIONARY_ROUNDS):
         amounts = _sparse_amounts(density, vectors)
         for k in range(2):
             rest = density - amounts @ vectors + np.outer(amounts[:, k], vectors[k])
-            vectors[k] = _unit(np.maximum(amounts[:, k] @ rest, 1e-6))
+            vectors[k] = unit(np.maximum(amounts[:, k] @ rest, 1e-6))
     return _haematoxylin_first(vectors)
 
 
@@ -155,7 +155,7 @@ def between_stains(source: Statistics, target: Statistics) -> ColourMap:
     """
     seen = (source["most"] > _LEAST_STAIN) & (target["most"] > _LEAST_STAIN)
     scale = np.where(seen, target["most"] / np.where(seen, source["most"], 1), 1)
-    matrix = np.linalg.inv(_with_third(source["stains"])) @ np.diag([*scale, 1.0]) @ _with_third(target["stains"])
+    matrix = np.linalg.inv(with_third(source["stains"])) @ np.diag([*scale, 1.0]) @ with_third(target["stains"])
     return partial(_linear_density, matrix.astype(np.float32), source["white"].astype(np.float32))
 
 
@@ -163,7 +163,7 @@ def _linear_density(
     matrix: Float[np.ndarray, "3 3"], white: Float[np.ndarray, " 3"], colours: Colours, weight: Weight
 ) -> Colours:
     density = mix(optical_density(colours, white), matrix)
-    result: np.ndarray = colours + weight[:, None] * (white * np.exp(density * np.float32(-np.log(10))) - colours)
+    result: np.ndarray = colours + weight[:, None] * (light(density, white) - colours)
     return result
 
 
@@ -171,14 +171,15 @@ def _haematoxylin_first(vectors: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, 
     return vectors if vectors[0, 0] >= vectors[1, 0] else vectors[::-1].copy()
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    unit: np.ndarray = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-    return unit
+def unit(rows: np.ndarray) -> np.ndarray:
+    result: np.ndarray = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return result
 
 
-def _with_third(vectors: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "3 3"]:
+def with_third(vectors: Float[np.ndarray, "*n 2 3"]) -> Float[np.ndarray, "*n 3 3"]:
     """The two stains and the direction square to both."""
-    return np.vstack([vectors, _unit(np.cross(*vectors))])
+    third = unit(np.cross(vectors[..., 0, :], vectors[..., 1, :]))
+    return np.concatenate([vectors, third[..., None, :]], axis=-2)
 
 
 METHODS: dict[str, Method] = {

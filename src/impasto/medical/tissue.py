@@ -75,6 +75,12 @@ def optical_density(colours: Colours, white: Float[np.ndarray, " 3"]) -> Colours
     return density
 
 
+def light(density: Colours, white: Float[np.ndarray, " 3"]) -> Colours:
+    """What optical densities leave of the glass's light: the way back from `optical_density`."""
+    left: Colours = white * np.exp(density * np.float32(-np.log(10)))
+    return left
+
+
 def luma(colours: Colours) -> Float[np.ndarray, " n"]:
     """BT.709 luma, 0..1."""
     return weigh(colours, LUMA)
