@@ -10,7 +10,8 @@ import torch
 
 SCRIPTS = [
     "startup", "classic", "optimizers", "losses", "iteration", "textbook", "fewer", "precision", "budget", "estimates",
-    "tiles", "any_style", "draft", "judges", "layers", "sizes", "stain", "learned_stain", "scans", "looks", "best_look",
+    "tiles", "any_style", "draft", "judges", "layers", "sizes", "artefacts", "stain", "learned_stain", "scans", "looks",
+    "best_look",
 ]  # fmt: skip
 
 

@@ -37,6 +37,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "from the draft": {"init": "draft"},
     "auto style layers": {"style_layers": "auto"},
     "draft, auto style layers": {"init": "draft", "style_layers": "auto"},
+    "draft, auto layers": {"init": "draft", "style_layers": "auto", "content_layers": "auto"},
     "average pooling": {"pooling": "avg"},
     "wasserstein": {"style_loss": "wasserstein"},
     "moments": {"style_loss": "moments"},

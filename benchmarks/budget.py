@@ -26,9 +26,9 @@ MOST_OVER, MOST_WORSE = 0.10, 0.03
 # Iterations of each fixed setting; those that take longer than the largest budget are left out.
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 STARTS: dict[str, dict[str, Any]] = {
-    "photo": {"init": "content"},
-    "draft": {"init": "draft"},
-    "photo, from half the size": {"init": "content", "pyramid_from": 256},
+    "photo": {"init": "content", "pyramid_from": "off"},
+    "draft": {"init": "draft", "pyramid_from": "off"},
+    "draft, from 256 px": {"init": "draft", "pyramid_from": 256},
 }
 
 

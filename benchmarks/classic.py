@@ -24,7 +24,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     judge, rows = Judge(), []
     print(f"{'pair':42} {'style':>7} {'content':>8} {'objective':>9} {'s/iteration':>11} {'peak MiB':>9}")
-    with impasto.Session() as session:
+    with impasto.Session(look="classic") as session:
         for photo, style in eval_pairs(PAIRS):
             began = time.perf_counter()
             result = session.stylize(photo, style, size=SIZE, iterations=ITERATIONS)

@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(os.environ.get("IMPASTO_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-def eval_pairs(count: int) -> list[tuple[Path, Path]]:
-    """Photo i with style i + 7, both sorted by name, spread over the held-out pictures."""
+def eval_pairs(count: int, offset: int = 7) -> list[tuple[Path, Path]]:
+    """Photo i with style i + offset, both sorted by name, spread over the held-out pictures."""
     photos, styles = (sorted((ROOT / "eval" / kind).iterdir()) for kind in ("content", "style"))
-    pairs = [(photo, styles[(i + 7) % len(styles)]) for i, photo in enumerate(photos)]
+    pairs = [(photo, styles[(i + offset) % len(styles)]) for i, photo in enumerate(photos)]
     return pairs[:: max(1, len(pairs) // count)][:count]

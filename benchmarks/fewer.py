@@ -84,7 +84,7 @@ class Problem:
     """A pair's objective at full and at half size, and its pictures."""
 
     def __init__(self, photo: Path, style: Path, size: int, loaded: Loaded) -> None:
-        job = StyleJob.of({"photo": str(photo), "styles": [str(style)], "size": size})
+        job = StyleJob.of({"photo": str(photo), "styles": [str(style)], "size": size, "pyramid_from": "off"})
         self.network, self.task = parts(job, loaded)
         self.draft = self.task.start
         scale = self.task.stages[-1].scale

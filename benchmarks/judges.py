@@ -22,7 +22,7 @@ import impasto
 from benchmarks.data import eval_pairs
 from benchmarks.verdict import verdict
 from impasto.evaluation.artefacts import border_score, checkerboard_score
-from impasto.evaluation.case import View, fitted
+from impasto.evaluation.case import View
 from impasto.evaluation.compare import Comparison, comparison
 from impasto.evaluation.evaluate import Evaluation, agreement
 from impasto.picture import read_picture
@@ -128,27 +128,11 @@ def check_artefacts(folder: Path) -> dict[str, bool]:
     return {f"{name} raises its score in every result": min(values) > 0 for name, values in rises.items()}
 
 
-def print_own(folder: Path) -> None:
-    """Artefact scores of the default results beside those of their styles, at the same size."""
-    scores: dict[str, list[list[float]]] = {"border": [], "checkerboard": []}
-    for photo, style in eval_pairs(PAIRS):
-        result = read_picture(folder / "default" / f"{photo.stem}-{style.stem}.png")
-        own = read_picture(style)
-        views = View(result.pixels), View(own.resized(*fitted(own, max(result.size_hw))).pixels)
-        scores["border"].append([border_score(view) for view in views])
-        scores["checkerboard"].append([checkerboard_score(view.luma) for view in views])
-    print(f"\n{'artefacts':24} {'results':>8} {'styles':>8} {'below the own style':>20}")
-    for name, values in scores.items():
-        means = [statistics.mean(column) for column in zip(*values, strict=True)]
-        print(f"{name:24} {means[0]:8.2f} {means[1]:8.2f} {sum(one < own for one, own in values):14} of {PAIRS}")
-
-
 def main() -> int:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/bench-judges")
     paint(folder)
     found = {name: impasto.evaluate(folder / name, size=SIZE) for name in SETTINGS}
     print_means(found)
-    print_own(folder)
     met = check_agreement(found) | check_artefacts(folder)
     met = check_settings(found) | check_baselines(found["default"]) | met
     print()

@@ -16,7 +16,7 @@ from benchmarks.judge import Judge, as_saved, read
 SIZE, ITERATIONS, PAIRS = 512, 60, 2
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
-    "lbfgs, pyramid from 256": {"pyramid_from": 256},
+    "lbfgs, at full size only": {"pyramid_from": "off"},
     "adam": {"optimizer": "adam"},
     "adam, rate 0.05": {"optimizer": "adam", "learning_rate": 0.05},
     "gd": {"optimizer": "gd"},

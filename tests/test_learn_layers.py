@@ -350,7 +350,9 @@ def test_the_command_as_a_process(judging_networks: None, folders: Path) -> None
 
 
 def test_shipped_layers_are_sound(vgg16: Cnn) -> None:
-    for file in SHIPPED.glob("*.layers.json"):
+    files = list(SHIPPED.glob("*.layers.json"))
+    assert [file.name for file in files] == ["vgg16.layers.json"]
+    for file in files:
         learned = read_learned(file, vgg16)
         assert learned.network == "vgg16"
         assert "held out" in learned.card

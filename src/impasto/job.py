@@ -33,7 +33,7 @@ FAST_FIELDS = {
 # What each look decides where the job does not.
 LOOKS: dict[str, dict[str, Any]] = {
     "best": {},
-    "classic": {"init": "content"},
+    "classic": {"init": "content", "pyramid_from": 512},
     "photo": {"engine": "fast"},
 }
 # What the look photo cannot do: it maps the colours of the picture as a whole.
@@ -179,9 +179,9 @@ class StyleJob(BaseModel):
         None, ge=1, description="Evaluations of the objective in all, over all scales; default: by --quality."
     )
     pyramid_from: int | Literal["off"] = Field(
-        512,
-        description="Work coarse to fine, by factors of two, from about this longest side; smaller gives larger "
-        "strokes, off works at full size only.",
+        256,
+        description="Work coarse to fine, by factors of two, from this longest side on, so that a picture looks the "
+        "same at any size; smaller gives larger strokes, off works at full size only.",
         json_schema_extra={"unit": "PX|off"},
     )
     optimizer: Literal["auto", "adam", "lbfgs", "gd"] = Field(
