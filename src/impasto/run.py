@@ -18,7 +18,7 @@ from impasto import calibration, colour, losses
 from impasto.engines.balance import balanced, chosen_layers, pulls
 from impasto.engines.engine import Engine
 from impasto.engines.fast import FastEngine, code_of, own_style
-from impasto.engines.objective import Aim
+from impasto.engines.objective import Aim, resized_to
 from impasto.engines.optimize import Optimization, Outcome, Stage, Task
 from impasto.engines.photo import NARROWEST_PX, SMALL_PX, PhotoEngine
 from impasto.engines.scales import Scale, plan_scales
@@ -43,6 +43,8 @@ from impasto.sources import Sources, fitted, read_sources, to_tensor
 
 Network = Cnn | ModuleNet
 BALANCE_PX = 256
+# A draft is painted at this size and reduced, at most so many times.
+DRAFT_PX, MOST_REDUCED = 512, 2.0
 
 
 @dataclass(frozen=True)
@@ -178,14 +180,14 @@ def prepare_run(
 def prepare(job: StyleJob, sources: Sources, network: Cnn | nn.Module | None, loaded: Loaded) -> Prepared:
     """The engine that paints."""
     if job.is_fast:
-        return Prepared(job, sources, fast_engine(job, sources, loaded))
+        return Prepared(job, sources, fast_engine(job, sources, loaded, sources.size))
     try:
         own = load_network(job, network, loaded)
     except WeightsError as error:
         if not job.may_be_draft:
             raise
         advice = f"Only a draft was painted, in one pass. {error}"
-        return Prepared(job, sources, fast_engine(job, sources, loaded), advice=advice)
+        return Prepared(job, sources, fast_engine(job, sources, loaded, sources.size), advice=advice)
     return prepare_optimize(job, sources, own, loaded)
 
 
@@ -210,7 +212,7 @@ def prepare_optimize(job: StyleJob, sources: Sources, network: Network, loaded: 
     stages = [planned.stage for planned in plan.stages] if plan else stages_of(job, scales)
     sources.spendable &= stages[-1].in_place
     in_photo = stages[-1].in_place and begins_in_photo(job)
-    start = sources.spare_photo_at if in_photo else starting_picture(job, sources, loaded)
+    start = sources.spare_photo_at if in_photo else starting_picture(job, sources, loaded, scales[0])
     kept = ready.dtype if isinstance(ready, ExplicitPass) else torch.float32
     task = Task(
         sources.photo_at, sources.styles_at, start, sources.spare_photo_at,
@@ -243,13 +245,13 @@ def load_network(job: StyleJob, network: Cnn | nn.Module | None, loaded: Loaded)
     return network if isinstance(network, Cnn) else ModuleNet(network)
 
 
-def fast_engine(job: StyleJob, sources: Sources, loaded: Loaded) -> FastEngine:
-    """The fast engine with its network, and the styles as codes."""
+def fast_engine(job: StyleJob, sources: Sources, loaded: Loaded, size: tuple[int, int]) -> FastEngine:
+    """The fast engine with its network, and the styles as codes, for a picture of that height and width."""
     network = loaded.model(job.model, sources.device, choose_dtype(job.precision, sources.device))
     shares = [style.weight for style in job.styles] or [1.0] * len(sources.styles)
-    code, grey = code_of(network, loaded, sources.styles, shares, max(sources.size), job.style_scale)
+    code, grey = code_of(network, loaded, sources.styles, shares, max(size), job.style_scale)
     strength = job.strength * (own_style(sources.photo, sources.styles) if sources.styles else 1.0)
-    return FastEngine(network, sources.photo_at(*sources.size), code, strength, grey)
+    return FastEngine(network, sources.photo_at(*size), code, strength, grey)
 
 
 def make_aim(job: StyleJob, sources: Sources, network: Network) -> Aim:
@@ -325,15 +327,18 @@ def begins_in_photo(job: StyleJob) -> bool:
     return (job.init == "auto" or job.start == "content") and not job.start_noise
 
 
-def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded) -> Any:
-    """The picture before the first iteration, at any size."""
+def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded, coarsest: Scale) -> Any:
+    """The picture before the first iteration, at any size, a draft best at that of the coarsest scale."""
     if job.start_noise:
-        plain = starting_picture(job.with_changes(start_noise=0), sources, loaded)
-        noise = starting_picture(job.with_changes(start_noise=0, init="random"), sources, loaded)
+        plain = starting_picture(job.with_changes(start_noise=0), sources, loaded, coarsest)
+        noise = starting_picture(job.with_changes(start_noise=0, init="random"), sources, loaded, coarsest)
         return lambda height, width: torch.lerp(plain(height, width), noise(height, width), job.start_noise)
     if job.start == "draft":
-        engine = fast_engine(job, sources, loaded)
-        return lambda height, width: replace(engine, photo=sources.photo_at(height, width)).run().picture
+        # A small draft is painted larger and reduced, which takes the network's pattern of 2 and 4 px away: the
+        # optimizer would hardly move it.
+        factor = min(MOST_REDUCED, max(1.0, DRAFT_PX / max(coarsest.height, coarsest.width)))
+        engine = fast_engine(job, sources, loaded, (round(coarsest.height * factor), round(coarsest.width * factor)))
+        return lambda height, width: resized_to(engine.run().picture, height, width)
     if job.start == "content":
         return sources.spare_photo_at
     if job.start == "random":
