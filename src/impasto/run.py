@@ -7,18 +7,21 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from impasto import calibration, colour, losses
 from impasto.engines.balance import balanced, chosen_layers, pulls
 from impasto.engines.engine import Engine
 from impasto.engines.fast import FastEngine, code_of, own_style
-from impasto.engines.objective import Aim, resized_to
+from impasto.engines.objective import Aim
 from impasto.engines.optimize import Optimization, Outcome, Stage, Task
 from impasto.engines.photo import NARROWEST_PX, SMALL_PX, PhotoEngine
 from impasto.engines.scales import Scale, plan_scales
@@ -43,8 +46,8 @@ from impasto.sources import Sources, fitted, read_sources, to_tensor
 
 Network = Cnn | ModuleNet
 BALANCE_PX = 256
-# A draft is painted at this size and reduced, at most so many times.
-DRAFT_PX, MOST_REDUCED = 512, 2.0
+# A small draft is painted at this size and reduced, at most so many times. What the network works in steps of.
+DRAFT_PX, MOST_REDUCED, PATTERN_PX = 512, 2.0, 4
 
 
 @dataclass(frozen=True)
@@ -334,11 +337,9 @@ def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded, coarsest: 
         noise = starting_picture(job.with_changes(start_noise=0, init="random"), sources, loaded, coarsest)
         return lambda height, width: torch.lerp(plain(height, width), noise(height, width), job.start_noise)
     if job.start == "draft":
-        # A small draft is painted larger and reduced, which takes the network's pattern of 2 and 4 px away: the
-        # optimizer would hardly move it.
         factor = min(MOST_REDUCED, max(1.0, DRAFT_PX / max(coarsest.height, coarsest.width)))
         engine = fast_engine(job, sources, loaded, (round(coarsest.height * factor), round(coarsest.width * factor)))
-        return lambda height, width: resized_to(engine.run().picture, height, width)
+        return partial(drafted, engine)
     if job.start == "content":
         return sources.spare_photo_at
     if job.start == "random":
@@ -347,6 +348,22 @@ def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded, coarsest: 
     own_style = job.start == "style"
     start = sources.styles[0] if own_style else read_picture(job.start, max_pixels=job.max_pixels)
     return lambda height, width: to_tensor(start.resized(height, width), sources.device).clone()
+
+
+def drafted(engine: FastEngine, height: int, width: int) -> Float[Tensor, "1 3 h w"]:
+    """What the fast engine paints, at that size, but for the network's pattern of 2 and 4 px.
+
+    The optimizer would hardly move that. It stays where it is when the photo moves, so that it cancels out in the mean
+    of pictures that were moved by 0, 1, 2 and 3 px down and to the right.
+    """
+    rows, columns = engine.photo.shape[2:]
+    mean = torch.zeros_like(engine.photo)
+    for moved in range(PATTERN_PX):
+        left = PATTERN_PX - moved
+        photo = F.pad(engine.photo, (moved, left, moved, left), mode="reflect")
+        painted = replace(engine, photo=photo).run().picture
+        mean += painted[:, :, moved : moved + rows, moved : moved + columns] / PATTERN_PX
+    return F.interpolate(mean, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
 
 
 def layers_of(kind: losses.Kind, job: StyleJob, sources: Sources, network: Network) -> dict[str, float]:
