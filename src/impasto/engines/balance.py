@@ -52,7 +52,7 @@ def pulls(
     Of style at the photo, and of content at the first style resized to the photo: there both are far from agreeing.
     """
     objective = build_objective(network, replace(aim, tv_weight=0.0), photo, styles)
-    picture = resized_to(styles[0], *photo.shape[2:]) if kind == "content" else photo
+    picture = resized_to(styles[0], photo) if kind == "content" else photo
     found: dict[str, float] = {}
     for name in aim.content_layers if kind == "content" else aim.style_layers:
         for term in objective.terms:

@@ -245,7 +245,7 @@ def build_objective(
         terms += terms_of("content", aim, network, [photo], (1.0,), tile_px, controls.seamless)
     if aim.style_weight:
         if isinstance(losses.load("style", aim.style_loss), PlaceLoss):
-            styles = [resized_to(style, *photo.shape[2:]) for style in styles]
+            styles = [resized_to(style, photo) for style in styles]
         targets = terms_of("style", aim, network, styles, aim.style_shares, tile_px, guides=controls.style_guides)
         terms += guided(targets, controls.guides)
     tiling = tiling_of(network, photo, terms, tile_px)
@@ -337,5 +337,6 @@ def tiling_of(network: NetworkPass, picture: Tensor, terms: list[Term], tile_px:
     return Tiling(picture.shape[2], picture.shape[3], network.infos, margins, tile_px)
 
 
-def resized_to(picture: Tensor, height: int, width: int) -> Tensor:
-    return torch.nn.functional.interpolate(picture, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
+def resized_to(picture: Tensor, like: Tensor) -> Tensor:
+    size = (like.shape[2], like.shape[3])
+    return torch.nn.functional.interpolate(picture, size, mode="bilinear", antialias=True).clamp(0, 1)
