@@ -214,7 +214,7 @@ def prepare_optimize(job: StyleJob, sources: Sources, network: Network, loaded: 
     plan = plan_of(job, sources, aim, ready, scales, budget)
     stages = [planned.stage for planned in plan.stages] if plan else stages_of(job, scales)
     sources.spendable &= stages[-1].in_place
-    in_photo = stages[-1].in_place and begins_in_photo(job)
+    in_photo = stages[0].in_place and begins_in_photo(job)
     start = sources.spare_photo_at if in_photo else starting_picture(job, sources, loaded, scales[0])
     kept = ready.dtype if isinstance(ready, ExplicitPass) else torch.float32
     task = Task(
