@@ -235,10 +235,10 @@ def test_dry_run_tells_and_writes_nothing(files: Path) -> None:
     arguments = ["photo.png", "style.png", "-o", "out.png", "--size", "300", "--pyramid-from", "100", *net]
     done = command_line(*arguments, "--dry-run", cwd=files)
     assert done.returncode == 0, done.stderr
-    assert "150x112: " in done.stdout and "300x225: " in done.stdout and "of lbfgs, whole" in done.stdout
+    assert "100x75: " in done.stdout and "300x225: " in done.stdout and "of lbfgs, whole" in done.stdout
     assert "at most" in done.stdout
     told = json.loads(command_line(*arguments, "--dry-run", "--json", cwd=files).stdout)
-    assert [stage["width"] for stage in told["scales"]] == [150, 300]
+    assert [stage["width"] for stage in told["scales"]] == [100, 200, 300]
     assert told["peak_bytes"] <= told["budget_bytes"]
     assert not (files / "out.png").exists()
 
