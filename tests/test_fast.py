@@ -223,8 +223,24 @@ def test_what_a_transparent_style_hides_does_not_count(photo: Picture, style: Pi
     assert np.array_equal(*found)
 
 
+def moved_draft(photo: np.ndarray, style: np.ndarray, strength: float) -> Tensor:
+    large, network = Picture.from_any(photo).resized(192, 256).pixels, load_any_style(SHIPPED)
+    code, _ = code_of(network, Loaded(), [Picture.from_any(style)], [1.0], 256, 1.0)
+    parts = []
+    for moved in range(4):
+        edges = (moved, 4 - moved)
+        padded = torch.from_numpy(np.pad(large, ((0, 0), edges, edges), mode="reflect"))[None]
+        whole = network(padded, code, torch.tensor([strength])).clamp(0, 1)
+        parts.append(whole[..., moved : moved + 192, moved : moved + 256])
+    mean = torch.stack(parts).mean(0)
+    return F.interpolate(mean, (96, 128), mode="bilinear", antialias=True)[0]
+
+
 def test_init_draft_begins_with_the_fast_engines_picture(small_cnn: Cnn) -> None:
-    """Painted at twice the size, since that is small, and reduced; without the network's pattern of 2 and 4 px."""
+    """Painted at twice the size, since that is small, and reduced: the mean of four pictures moved by a pixel each.
+
+    The network's pattern of 2 and 4 px is not in it.
+    """
     photo, style = grained_picture(96, 128, 2), shapes_picture(96, 128, 7)
     fields = {"iterations": 1, "precision": "fp32", "style_layers": "block1_conv1", "content_layers": "block2_conv2"}
     for strength in (0.3, 1.0):
@@ -234,6 +250,7 @@ def test_init_draft_begins_with_the_fast_engines_picture(small_cnn: Cnn) -> None
         large = torch.from_numpy(painted(photo, style, strength=strength, size=256))[None]
         reduced = F.interpolate(large, (96, 128), mode="bilinear", antialias=True)[0]
         assert (begun - reduced).abs().mean() < 0.04
+        assert torch.allclose(begun, moved_draft(photo, style, strength), atol=1e-5)
     boards = [checkerboard_score(luma(picture[None])[0, 0]) for picture in (begun, reduced)]
     assert boards[0] < boards[1] - 2
 
