@@ -24,7 +24,7 @@ from benchmarks.sheet import save_sheet
 from benchmarks.verdict import verdict
 from impasto.evaluation.artefacts import border_score, checkerboard_score
 from impasto.evaluation.case import View, fitted
-from impasto.picture import read_picture
+from impasto.picture import Picture, read_picture
 
 # Which style a photo meets, by how far behind it in the order of names.
 OFFSETS = (7, 3)
@@ -52,6 +52,12 @@ def scores(view: View) -> tuple[float, ...]:
     )  # fmt: skip
 
 
+def beside_style(result: Picture, style: Picture) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Scores of a result, and of its style at the same size."""
+    own = style.resized(*fitted(style, max(result.size_hw)))
+    return scores(View(result.pixels)), scores(View(own.pixels))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", nargs="?", type=Path, default=Path("out/bench-artefacts"))
@@ -66,9 +72,7 @@ def main() -> int:
     found: list[tuple[tuple[float, ...], tuple[float, ...]]] = []
     print(f"{'result (its style)':42}", *(f"{name:>16}" for name in SCORES))
     for file, (_, style) in zip(files, pairs, strict=True):
-        result, own = read_picture(file), read_picture(style)
-        own = own.resized(*fitted(own, max(result.size_hw)))
-        found.append((scores(View(result.pixels)), scores(View(own.pixels))))
+        found.append(beside_style(read_picture(file), read_picture(style)))
         print(f"{file.stem:42}", *(f"{one:8.2f} ({two:5.2f})" for one, two in zip(*found[-1], strict=True)), flush=True)
     return verdict(figures(found))
 

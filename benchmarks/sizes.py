@@ -20,12 +20,11 @@ import numpy as np
 from PIL import Image
 
 import impasto
+from benchmarks.artefacts import beside_style
 from benchmarks.data import eval_pairs
 from benchmarks.sheet import save_sheet
 from benchmarks.verdict import verdict
 from impasto.colour import srgb_to_oklab
-from impasto.evaluation.artefacts import border_score, checkerboard_score
-from impasto.evaluation.case import View, fitted
 from impasto.picture import Picture, read_picture
 
 SIZES = (256, 512, 1024, 2048)
@@ -61,13 +60,6 @@ def difference(large: Picture, small: Picture) -> float:
     return float(np.linalg.norm(srgb_to_oklab(reduced) - srgb_to_oklab(small.pixels), axis=0).mean())
 
 
-def artefacts(picture: Picture, style: Picture) -> list[float]:
-    """Border and checkerboard of a result, and of its style at the same size."""
-    own = style.resized(*fitted(style, max(picture.size_hw)))
-    views = [View(picture.pixels), View(own.pixels)]
-    return [score for view in views for score in (border_score(view), checkerboard_score(view.luma))]
-
-
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", nargs="?", type=Path, default=Path("out/bench-sizes"))
@@ -88,7 +80,7 @@ def main() -> int:
             picture = read_picture(files[name, size])
             apart = difference(picture, small)
             differences += [apart] if size != SIZES[0] else []
-            border, board, own_border, own_board = artefacts(picture, read_picture(style))
+            (border, board, *_), (own_border, own_board, *_) = beside_style(picture, read_picture(style))
             print(f"{name:36} {size:5} {apart:6.3f} {border:7.2f} {own_border:9.2f} {board:8.2f} {own_board:9.2f}")
     print(f"\ndE mean {statistics.mean(differences):.3f}, median {statistics.median(differences):.3f}", end=", ")
     print(f"worst {max(differences):.3f}")
