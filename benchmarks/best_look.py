@@ -1,4 +1,4 @@
-"""Which settings `--look best` should have: each candidate at several content weights, on held-out pairs.
+"""Which settings the look `best` should have: each candidate at several content weights, on held-out pairs.
 
     python -m benchmarks.best_look [FOLDER] [--pairs 20] [--size 256] [--iterations 100] [--only NAME ...]
 
@@ -28,16 +28,15 @@ from benchmarks.data import eval_pairs
 from benchmarks.verdict import verdict
 from impasto.evaluation.deep import NEEDED
 from impasto.evaluation.evaluate import Evaluation
-from impasto.job import LOOKS
 
-WEIGHTS = (1.5, 5.0)
+WEIGHTS = (2.5, 5.0)
 CLASSIC_WEIGHT = 5.0
+# Each over the look `classic`, but for `best`, which is that look.
 CANDIDATES: dict[str, dict[str, Any]] = {
     "classic": {},
+    "best": {"look": "best"},
     "from the draft": {"init": "draft"},
-    "auto style layers": {"style_layers": "auto"},
-    "draft, auto style layers": {"init": "draft", "style_layers": "auto"},
-    "draft, auto layers": {"init": "draft", "style_layers": "auto", "content_layers": "auto"},
+    "auto layers": {"style_layers": "auto", "content_layers": "auto"},
     "average pooling": {"pooling": "avg"},
     "wasserstein": {"style_loss": "wasserstein"},
     "moments": {"style_loss": "moments"},
@@ -54,7 +53,7 @@ def paint(folder: Path, names: list[str], asked: argparse.Namespace) -> None:
             file = place(folder, name, weight) / f"{photo.stem}-{style.stem}.png"
             if not file.exists():
                 file.parent.mkdir(parents=True, exist_ok=True)
-                fields = LOOKS["classic"] | CANDIDATES[name] | {"content_weight": weight}
+                fields = {"look": "classic", **CANDIDATES[name], "content_weight": weight}
                 session.stylize(photo, style, size=asked.size, iterations=asked.iterations, **fields).save(file)
 
 
@@ -108,8 +107,7 @@ def main() -> int:
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--only", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
     asked = parser.parse_args()
-    best = "from the draft"
-    names = list(dict.fromkeys(["classic", best, *asked.only]))
+    names = list(dict.fromkeys(["classic", "best", *asked.only]))
     paint(asked.folder, names, asked)
     curves = {
         name: Curve(
@@ -125,7 +123,7 @@ def main() -> int:
             contents = ", ".join(f"{one.mean(f'content/{network}').mean:.3f}" for one in curve.found)
             ratio, wins, beyond = compare(curve, curves["classic"], network)
             print(f"{name:20} {network:20} {contents:24} {ratio:7.3f} {wins:3} of {asked.pairs} {beyond:3}", flush=True)
-            if name == best:
+            if name == "best":
                 met[f"{network}: {name} nearer the style than classic"] = ratio < 1 and wins > asked.pairs / 2
     print()
     return verdict(met)

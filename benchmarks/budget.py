@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.data import eval_pairs
-from benchmarks.judge import Judge, as_saved, read
+from benchmarks.judge import TOWARDS_IT, Judge, as_saved, read
 from benchmarks.verdict import verdict
 from impasto.events import Step
 from impasto.job import StyleJob
@@ -51,7 +51,7 @@ def main() -> int:
     met = {}
     for photo, style in eval_pairs(asked.pairs):
         pictures = read(photo, asked.size), read(style, asked.size)
-        job = StyleJob.of({"photo": str(photo), "styles": [str(style)], "size": asked.size})
+        job = StyleJob.of(TOWARDS_IT | {"photo": str(photo), "styles": [str(style)], "size": asked.size})
 
         def made(fields: dict[str, Any], job: StyleJob = job, pictures: Any = pictures) -> Made:
             result, iteration_s = timed(job.with_changes(**fields), loaded)

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.data import eval_pairs
+from benchmarks.judge import TOWARDS_IT
 from benchmarks.verdict import verdict
 from impasto.engines.objective import Objective, build_objective
 from impasto.engines.optimize import Task
@@ -84,7 +85,8 @@ class Problem:
     """A pair's objective at full and at half size, and its pictures."""
 
     def __init__(self, photo: Path, style: Path, size: int, loaded: Loaded) -> None:
-        job = StyleJob.of({"photo": str(photo), "styles": [str(style)], "size": size, "pyramid_from": "off"})
+        fields = TOWARDS_IT | {"photo": str(photo), "styles": [str(style)], "size": size, "pyramid_from": "off"}
+        job = StyleJob.of(fields)
         self.network, self.task = parts(job, loaded)
         self.draft = self.task.start
         scale = self.task.stages[-1].scale

@@ -11,7 +11,7 @@ from typing import Any
 
 import impasto
 from benchmarks.data import eval_pairs
-from benchmarks.judge import Judge, as_saved, read
+from benchmarks.judge import TOWARDS_IT, Judge, as_saved, read
 
 SIZE, ITERATIONS, PAIRS = 512, 60, 2
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -28,7 +28,7 @@ def main() -> int:
     pairs = eval_pairs(PAIRS)
     means: dict[str, float] = {}
     print(f"{'setting':26} " + " ".join(f"{photo.stem[:8] + '+' + style.stem[:8]:>18}" for photo, style in pairs))
-    with impasto.Session() as session:
+    with impasto.Session(**TOWARDS_IT) as session:
         for name, fields in SETTINGS.items():
             found = []
             for photo, style in pairs:

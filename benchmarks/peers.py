@@ -24,7 +24,7 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.data import eval_pairs
-from benchmarks.judge import Judge, read, to_tensor
+from benchmarks.judge import TOWARDS_IT, Judge, read, to_tensor
 
 LITE = """
 import sys
@@ -39,10 +39,11 @@ Image.fromarray(np.asarray(StyleTransfer(device="cpu").stylize_with(content, sty
 def programs(size: int, iterations: int, commands: list[str]) -> dict[str, list[str]]:
     """Commands by name; {content}, {style} and {out} stand for the files."""
     ours = [sys.executable, "-m", "impasto", "{content}", "{style}", "-o", "{out}", "--size", str(size), "--quiet"]
+    judged = [f"--{name.replace('_', '-')}={value}" for name, value in TOWARDS_IT.items()]
     loop = [sys.executable, "-m", "benchmarks.gatys_loop", "{content}", "{style}", "{out}"]
     found = {
-        "impasto": [*ours, "--iterations", str(iterations)],
-        "impasto, draft": [*ours, "--quality", "draft"],
+        "impasto": [*ours, *judged, "--iterations", str(iterations)],
+        "impasto, draft": [*ours, *judged, "--quality", "draft"],
         "impasto, fast": [*ours, "--engine", "fast"],
         "textbook's loop": [*loop, "--size", str(size), "--iterations", str(iterations)],
     }

@@ -11,7 +11,7 @@ import sys
 
 import impasto
 from benchmarks.data import eval_pairs
-from benchmarks.judge import Judge, as_saved, read
+from benchmarks.judge import TOWARDS_IT, Judge, as_saved, read
 from benchmarks.verdict import verdict
 
 MOST_DIFFERENCE = 0.02
@@ -26,7 +26,7 @@ def main() -> int:
     judge = Judge()
     differences = []
     print(f"{'pair':42} {'bf16':>8} {'fp32':>8} {'difference':>10} {'seconds':>16}")
-    with impasto.Session(size=asked.size, iterations=asked.iterations) as session:
+    with impasto.Session(**TOWARDS_IT, size=asked.size, iterations=asked.iterations) as session:
         for photo, style in eval_pairs(asked.pairs):
             results = [session.stylize(photo, style, precision=precision) for precision in ("bf16", "fp32")]
             pictures = read(photo, asked.size), read(style, asked.size)

@@ -13,7 +13,7 @@ from torch import nn
 
 import impasto
 from impasto.cli.main import main
-from impasto.engines.balance import balanced, chosen_layers, pulls
+from impasto.engines.balance import MEANS, balanced, chosen_layers, pulls
 from impasto.engines.objective import Aim, build_objective
 from impasto.errors import UserError
 from impasto.job import CLASSIC_CONTENT, CLASSIC_STYLE, StyleJob
@@ -51,11 +51,11 @@ def test_balanced_layers_pull_alike(small_cnn: Cnn) -> None:
     photo, style = (torch.from_numpy(shapes_picture(48, 64, s).transpose(2, 0, 1)[None].copy()) for s in (1, 2))
     for kind in ("content", "style"):
         sizes = pulls(kind, network, aim, photo, [style])
-        weights = balanced(sizes)
+        weights = balanced(kind, sizes)
         assert max(sizes.values()) > 1.5 * min(sizes.values()), "or there is nothing to balance"
         pulled = [weights[name] * sizes[name] for name in names]
         assert pulled == pytest.approx([pulled[0]] * 5)
-        assert sum(weights.values()) == pytest.approx(5)
+        assert sum(weights.values()) == pytest.approx(5 * MEANS[kind])
     alone = replace(aim, content_weight=0.0, style_weight=1.0, style_layers={names[2]: 1.0})
     network = ExplicitPass(small_cnn, alone.layers, dtype=torch.float32, device=torch.device("cpu"))
     gradient = build_objective(network, alone, photo, [style]).evaluate(photo)[1]
@@ -63,7 +63,7 @@ def test_balanced_layers_pull_alike(small_cnn: Cnn) -> None:
 
 
 def test_a_layer_without_a_pull_gets_no_infinite_weight() -> None:
-    weights = balanced({"dead": 0.0, "alive": 1.0})
+    weights = balanced("style", {"dead": 0.0, "alive": 1.0})
     assert np.isfinite(list(weights.values())).all()
 
 
@@ -78,6 +78,36 @@ def test_the_balance_hardly_depends_on_the_size(files: Path) -> None:
     small, large = weights(64), weights(128)
     assert list(small) == ["block1_conv1", "block2_conv1", "block3_conv1"]
     assert [large[name] for name in small] == pytest.approx(list(small.values()), rel=0.5)
+
+
+@pytest.mark.parametrize("sides", [(16, 400), (400, 20)])
+def test_the_balance_of_a_strip(small_cnn: Cnn, sides: tuple[int, int]) -> None:
+    """Made small as a whole it would be too narrow for a network."""
+    strip, style = shapes_picture(*sides, 1), shapes_picture(56, 56, 2)
+    result = impasto.stylize(strip, style, cnn=small_cnn, iterations=2, engine="optimize")
+    assert result.picture.size_hw == sides
+
+
+def test_the_balance_beside_a_layer_of_one_size() -> None:
+    """Pictures are made small for the balance, and a dense layer reads none of another size."""
+    table = [conv(4), max_pool(2), conv(6), max_pool(2), conv(6), flatten(), dense(5)]
+    cnn = build_cnn(table, input_shape=(3, 160, 160), seed=1)
+    fields = {"content_layers": "dense1", "iterations": 2, "pyramid_from": "off", "engine": "optimize"}
+    result = impasto.stylize(shapes_picture(160, 160, 1), shapes_picture(160, 160, 2), cnn=cnn, **fields)
+    assert {name for name in result.losses if name.startswith("style_gram")} == {
+        f"style_gram/{name}" for name in chosen_layers(cnn)["style"]
+    }
+
+
+def test_layers_are_chosen_where_none_are_named(files: Path) -> None:
+    job = StyleJob(
+        photo=str(files / "photo.png"), styles=(str(files / "style.png"),), backbone=str(files / "net.safetensors")
+    )
+    aim = aim_of(job)
+    assert list(aim.content_layers) == ["block2_conv2"]
+    assert list(aim.style_layers) == ["block1_conv1", "block2_conv1", "block3_conv1"]
+    assert sum(aim.style_layers.values()) == pytest.approx(3 * MEANS["style"])
+    assert StyleJob.of({"look": "classic"}).style_layers == CLASSIC_STYLE
 
 
 @pytest.mark.parametrize("field", ["content_layers", "style_layers"])

@@ -20,7 +20,7 @@ from impasto.colour import srgb_to_oklab
 from impasto.edges import edge_correlation
 from impasto.engines.bilateral import BilateralGrid, fit, luma
 from impasto.engines.photo import colours_of
-from impasto.errors import JobError
+from impasto.errors import JobError, UserError
 from impasto.job import LOOKS, StyleJob
 from impasto.nets.cnn import Cnn
 from impasto.picture import Picture, read_picture
@@ -283,15 +283,16 @@ def test_another_look_for_a_saved_job(folder: Path) -> None:
     assert asked_job((), Path("saved.json"), none) == saved
 
 
-def test_style_transfer_leaves_its_layers_to_the_look(
-    folder: Path, small_cnn: Cnn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(LOOKS, "best", {"style_layers": "auto"})
-    fields: dict[str, Any] = {"content_layers": ["block2_conv2"], "look": "best", "num_iterations": 3}
+def test_style_transfer_leaves_its_layers_to_the_look(folder: Path, small_cnn: Cnn) -> None:
+    fields: dict[str, Any] = {"content_layers": ["block2_conv2"], "num_iterations": 3}
     job = impasto.style_transfer("photo.png", "style.png", small_cnn, **fields).job
     assert (job.content_layers, job.style_layers) == ({"block2_conv2": 1.0}, "auto")
     given = impasto.style_transfer("photo.png", "style.png", small_cnn, style_layers=["block1_conv1"], **fields).job
     assert given.style_layers == {"block1_conv1": 1.0}
+    with pytest.raises(UserError, match="no layer 'block4_conv1'"):
+        impasto.style_transfer("photo.png", "style.png", small_cnn, look="classic", **fields)
+    auto = impasto.style_transfer("photo.png", "style.png", small_cnn, look="classic", style_layers="auto", **fields)
+    assert auto.job.style_layers == "auto"
 
 
 def test_a_session_of_one_look_paints_another(folder: Path) -> None:

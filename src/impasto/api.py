@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from impasto.job import CLASSIC_CONTENT, CLASSIC_STYLE, TEXTURE_FIELDS, StyleJob, parse_style
+from impasto.job import TEXTURE_FIELDS, StyleJob, parse_style
 from impasto.nets.cnn import Cnn
 from impasto.nets.loaded import Loaded
 from impasto.picture import Picture, read_picture
@@ -22,8 +22,8 @@ def style_transfer(
     content_image: Image,
     style_image: Image | Sequence[Image],
     cnn: Cnn | nn.Module | None = None,
-    content_layers: Sequence[str] | Mapping[str, float] | str = tuple(CLASSIC_CONTENT),
-    style_layers: Sequence[str] | Mapping[str, float] | str = tuple(CLASSIC_STYLE),
+    content_layers: Sequence[str] | Mapping[str, float] | str | None = None,
+    style_layers: Sequence[str] | Mapping[str, float] | str | None = None,
     num_iterations: int = 1000,
     learning_rate: float | None = None,
     *,
@@ -36,24 +36,21 @@ def style_transfer(
     cnn: whose features are compared: one that `build_cnn` made, any `torch.nn.Module` that reads RGB pictures in
         0..1, or None for VGG-16.
     content_layers: deeper layers keep less of the photo's detail. style_layers: shallow ones take colour and grain,
-        deep ones larger figures. Names, or a mapping of names to weights.
+        deep ones larger figures. Names, a mapping of names to weights, or "auto"; None for those of the look. A torch
+        module's have to be named.
     num_iterations: evaluations of the objective over all scales; more is closer to the style.
     learning_rate: the optimizer's own where None; larger is faster, then unstable.
     on_step: called with a `Step` after every iteration; return False to stop.
     options: any other field of `StyleJob`.
     Raises UserError for what cannot be done as asked, WeightsError where VGG's weights were never fetched.
     """
+    layers = {"content_layers": content_layers, "style_layers": style_layers}
     fields = {
         "engine": "optimize",
-        "content_layers": content_layers,
-        "style_layers": style_layers,
         "iterations": num_iterations,
         "learning_rate": learning_rate,
+        **{name: given for name, given in layers.items() if given is not None},
     }
-    # Layers that were not given are the look's.
-    for name, classic in (("content_layers", CLASSIC_CONTENT), ("style_layers", CLASSIC_STYLE)):
-        if fields[name] == tuple(classic):
-            del fields[name]
     return transfer(content_image, style_image, cnn, on_step, fields | options)
 
 

@@ -33,13 +33,18 @@ FAST_FIELDS = {
 # What each look decides where the job does not.
 LOOKS: dict[str, dict[str, Any]] = {
     "best": {},
-    "classic": {"init": "content", "pyramid_from": 512},
+    "classic": {
+        "init": "content",
+        "pyramid_from": 512,
+        "content_layers": CLASSIC_CONTENT,
+        "style_layers": CLASSIC_STYLE,
+    },
     "photo": {"engine": "fast"},
 }
 # What the look photo cannot do: it maps the colours of the picture as a whole.
 NOT_PHOTO_FIELDS = ("mask", "mask_rest", "seamless")
-# What makes a job without a photo: nothing but the style, from noise.
-TEXTURE_FIELDS: dict[str, Any] = {"content_weight": 0.0, "init": "random"}
+# What makes a job without a photo: nothing but the style, from noise. Layers are balanced by their pull on a photo.
+TEXTURE_FIELDS: dict[str, Any] = {"content_weight": 0.0, "init": "random", "style_layers": CLASSIC_STYLE}
 
 
 def parse_seconds(value: Any) -> Any:
@@ -142,8 +147,8 @@ class StyleJob(BaseModel):
     look: str = Field(
         "best",
         description="Other defaults for the options below: best is what the judges prefer, classic the method of Gatys "
-        "et al., which begins with the photo, photo stays a photo and takes the style's colours and tones alone, by "
-        "--engine fast where no other is given.",
+        "et al. with its layers, which begins with the photo, photo stays a photo and takes the style's colours and "
+        "tones alone, by --engine fast where no other is given.",
         json_schema_extra={"unit": "|".join(LOOKS)},
     )
     engine: Literal["auto", "fast", "optimize"] = Field(
@@ -204,15 +209,15 @@ class StyleJob(BaseModel):
         json_schema_extra={"unit": "auto|content|draft|random|style|FILE"},
     )
     content_layers: Layers = Field(
-        CLASSIC_CONTENT,
+        "auto",
         description="Layers that hold the content, NAME or NAME=WEIGHT with commas between; deeper ones keep less of "
-        "the photo's detail. auto chooses them, and makes all pull alike.",
+        "the photo's detail. auto chooses them and their weights.",
         json_schema_extra={"unit": "NAMES|auto"},
     )
     style_layers: Layers = Field(
-        CLASSIC_STYLE,
+        "auto",
         description="Layers that take the style; shallow ones give colour and grain, deep ones larger figures. auto "
-        "chooses them, and makes all pull alike.",
+        "chooses them and their weights.",
         json_schema_extra={"unit": "NAMES|auto"},
     )
     content_loss: str = Field(

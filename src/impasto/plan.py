@@ -55,6 +55,11 @@ class Work:
     maps: float = 0
     seamless: bool = False
 
+    @property
+    def uncut(self) -> bool:
+        """Whether the picture cannot be cut into tiles: it has no border, or a dense layer sees all of it at once."""
+        return self.seamless or not all(info.receptive_field for info in self.infos)
+
     def place_losses(self) -> Iterator[tuple[str, PlaceLoss, int]]:
         """Layers that are compared place by place, the loss, and against how many pictures."""
         for kind, layers, count in (
@@ -135,7 +140,7 @@ def make_plan(scales: Sequence[Scale], optimizer: str, work: Work, budget: int, 
     """
     planned = []
     for scale in scales:
-        ways = [planned_stage(stage, work, rate) for stage in ways_of(scale, optimizer, work.seamless)]
+        ways = [planned_stage(stage, work, rate) for stage in ways_of(scale, optimizer, work.uncut)]
         fitting = next((way for way in ways if way.peak_bytes <= budget), None)
         if fitting is None:
             least = min(way.peak_bytes for way in ways)
@@ -148,14 +153,14 @@ def make_plan(scales: Sequence[Scale], optimizer: str, work: Work, budget: int, 
     return Plan(tuple(planned), budget)
 
 
-def ways_of(scale: Scale, optimizer: str, seamless: bool = False) -> Iterator[Stage]:
-    """Ways of working on a scale, the best and largest first; a seamless picture is not cut into tiles."""
+def ways_of(scale: Scale, optimizer: str, uncut: bool = False) -> Iterator[Stage]:
+    """Ways of working on a scale, the best and largest first. uncut: the picture is not cut into tiles."""
     names = ("lbfgs", "adam") if optimizer == "auto" else (optimizer,)
     sides = [side for side in TILE_SIDES_PX if side < max(scale.height, scale.width)]
     for name in names:
         if name == names[0]:
             yield Stage(scale, name)
-        for side in () if seamless else sides or TILE_SIDES_PX[-1:]:
+        for side in () if uncut else sides or TILE_SIDES_PX[-1:]:
             yield Stage(scale, name, side, in_place=name != "lbfgs")
 
 

@@ -45,7 +45,8 @@ from impasto.regions import NOTHING
 from impasto.sources import Sources, fitted, read_sources, to_tensor
 
 Network = Cnn | ModuleNet
-BALANCE_PX = 256
+# Pulls are compared on a picture of this size, which weights were learned at.
+BALANCE_PX = 128
 # A small draft is painted at this size and reduced, at most so many times. What the network works in steps of.
 DRAFT_PX, MOST_REDUCED, PATTERN_PX = 512, 2.0, 4
 
@@ -382,11 +383,11 @@ def layers_of(kind: losses.Kind, job: StyleJob, sources: Sources, network: Netwo
 
 def balance(job: StyleJob, sources: Sources, aim: Aim, network: NetworkPass) -> Aim:
     """The aim with the layers that the program chose multiplied by their balance."""
-    if job.content_layers == "auto":
-        weights = balanced(small_pulls("content", sources, aim, network))
+    if job.content_layers == "auto" and aim.content_layers:
+        weights = balanced("content", small_pulls("content", sources, aim, network))
         aim = replace(aim, content_layers=multiplied(aim.content_layers, weights))
     if job.style_layers == "auto":
-        weights = balanced(small_pulls("style", sources, aim, network))
+        weights = balanced("style", small_pulls("style", sources, aim, network))
         aim = replace(aim, style_layers=multiplied(aim.style_layers, weights))
     return aim
 
@@ -396,9 +397,16 @@ def multiplied(factors: Mapping[str, float], weights: Mapping[str, float]) -> di
 
 
 def small_pulls(kind: losses.Kind, sources: Sources, aim: Aim, network: NetworkPass) -> dict[str, float]:
-    """How strongly each layer of the aim pulls, on a small version of the pictures."""
-    size = fitted(sources.photo, min(BALANCE_PX, max(sources.size)))
-    return pulls(kind, network, aim, sources.photo_at(*size), sources.styles_at(*size))
+    """How strongly each layer of the aim pulls, on a small version of the pictures; of a network that `build_cnn` made.
+
+    The other kind's layers are left out, for one of them may be a dense layer, which reads pictures of one size only.
+    """
+    assert isinstance(network, ExplicitPass)
+    aim = replace(aim, content_weight=1.0, style_weight=1.0)
+    aim = replace(aim, style_layers={}) if kind == "content" else replace(aim, content_layers={})
+    own = ExplicitPass(network.cnn, aim.layers, dtype=network.dtype, device=network.device)
+    size = sources.small_size(BALANCE_PX, BALANCE_PX // 2)
+    return pulls(kind, own, aim, sources.photo_at(*size), sources.styles_at(*size))
 
 
 def pulls_of(

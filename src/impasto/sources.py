@@ -80,12 +80,15 @@ class Sources:
             self.cached_controls[height, width] = Controls(shares, keep, self.seamless, style_shares)
         return self.cached_controls[height, width]
 
-    def small(self, longest_px: int, narrowest_px: int) -> Sources:
-        """The same with a photo of at most that longest side, and nothing of it kept; long strips are made wider than
-        they would be."""
+    def small_size(self, longest_px: int, narrowest_px: int) -> tuple[int, int]:
+        """Height and width with at most that longest side; long strips are made wider than they would be."""
         sides = zip(fitted(self.photo, min(longest_px, max(self.size))), self.size, strict=True)
         height, width = (max(side, min(narrowest_px, own)) for side, own in sides)
-        photo = self.photo.resized(height, width)
+        return height, width
+
+    def small(self, longest_px: int, narrowest_px: int) -> Sources:
+        """The same with a photo of at most that longest side, and nothing of it kept."""
+        photo = self.photo.resized(*self.small_size(longest_px, narrowest_px))
         return Sources(photo, self.styles, self.style_scale, self.device, spendable=False, style_masks=self.style_masks)
 
     def on_device(self, values: np.ndarray) -> Tensor:

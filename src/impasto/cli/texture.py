@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ FIELDS = (
 
 def texture_options(function: Any) -> Any:
     for name in reversed(FIELDS):
-        function = option_of(name, StyleJob.model_fields[name])(function)
+        field = copy(StyleJob.model_fields[name])
+        field.default = TEXTURE_FIELDS.get(name, field.default)
+        function = option_of(name, field)(function)
     return function
 
 

@@ -72,7 +72,10 @@ class Tiling:
 
     @property
     def halo_px(self) -> tuple[int, int]:
-        """Pixels needed before and behind a core; the first a multiple of the stride."""
+        """Pixels needed before and behind a core; the first a multiple of the stride. A dense layer sees everything."""
+        if not all(info.receptive_field for info in self.counted):
+            longest = max(self.height, self.width)
+            return -(-longest // self.stride) * self.stride, longest
         before = max((info.lead + self.margins[info.name] * info.stride for info in self.counted), default=0)
         behind = [
             info.receptive_field - 1 - info.lead + (self.margins[info.name] + 1) * info.stride for info in self.counted

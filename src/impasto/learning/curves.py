@@ -15,8 +15,8 @@ from impasto.nets.cnn import Cnn
 KINDS: Final[tuple[Kind, ...]] = ("content", "style")
 # For each kind: tilt and bend over depth, and the standing out of the layers that the structure suggests.
 NUMBERS: Final = 3
-# A layer that weighs less than this share of the heaviest is left out: it would cost time and change nothing.
-LEAST_SHARE = 0.01
+# A layer that weighs less than this share of the heaviest is left out: it would cost time and change hardly anything.
+LEAST_SHARE = 0.05
 # Where a search begins, content's numbers and then style's: the usual layers alone, or all that are as deep or shallow.
 STARTS: Final[tuple[tuple[float, ...], ...]] = (
     (0, 0, 4, 0, 0, 4),
