@@ -20,6 +20,7 @@ import numpy as np
 
 import impasto
 from benchmarks.data import eval_pairs
+from benchmarks.painted import painted
 from benchmarks.sheet import save_sheet
 from benchmarks.verdict import verdict
 from impasto.evaluation.artefacts import border_score, checkerboard_score
@@ -35,13 +36,8 @@ SCORES = ("border", "checkerboard", "lightness", "chroma")
 
 def paint(folder: Path, pairs: Sequence[tuple[Path, Path]], size: int, iterations: int) -> list[Path]:
     """The result of every pair."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{photo.stem}-{style.stem}.png" for photo, style in pairs]
-    with impasto.Session() as session:
-        for file, (photo, style) in zip(files, pairs, strict=True):
-            if not file.exists():
-                session.stylize(photo, style, size=size, iterations=iterations).save(file)
-    return files
+    with impasto.Session(size=size, iterations=iterations) as session:
+        return [painted(session, folder, *pair) for pair in pairs]
 
 
 def scores(view: View) -> tuple[float, ...]:

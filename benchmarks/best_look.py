@@ -25,6 +25,7 @@ import numpy as np
 
 import impasto
 from benchmarks.data import eval_pairs
+from benchmarks.painted import painted
 from benchmarks.verdict import verdict
 from impasto.evaluation.deep import NEEDED
 from impasto.evaluation.evaluate import Evaluation
@@ -47,14 +48,11 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 
 
 def paint(folder: Path, names: list[str], asked: argparse.Namespace) -> None:
-    with impasto.Session() as session:
+    with impasto.Session(size=asked.size, iterations=asked.iterations) as session:
         jobs = [(name, weight) for name in names for weight in weights_of(name)]
         for (photo, style), (name, weight) in itertools.product(eval_pairs(asked.pairs), jobs):
-            file = place(folder, name, weight) / f"{photo.stem}-{style.stem}.png"
-            if not file.exists():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                fields = {"look": "classic", **CANDIDATES[name], "content_weight": weight}
-                session.stylize(photo, style, size=asked.size, iterations=asked.iterations, **fields).save(file)
+            fields = {"look": "classic", **CANDIDATES[name], "content_weight": weight}
+            painted(session, place(folder, name, weight), photo, style, **fields)
 
 
 def weights_of(name: str) -> tuple[float, ...]:

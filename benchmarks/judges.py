@@ -20,6 +20,7 @@ import numpy as np
 
 import impasto
 from benchmarks.data import eval_pairs
+from benchmarks.painted import painted
 from benchmarks.verdict import verdict
 from impasto.evaluation.artefacts import border_score, checkerboard_score
 from impasto.evaluation.case import View
@@ -40,12 +41,9 @@ BOARD, BURN, BURN_PX = 8 / 255, 0.2, 4
 
 
 def paint(folder: Path) -> None:
-    with impasto.Session() as session:
+    with impasto.Session(size=SIZE) as session:
         for (photo, style), (name, fields) in itertools.product(eval_pairs(PAIRS), SETTINGS.items()):
-            file = folder / name / f"{photo.stem}-{style.stem}.png"
-            if not file.exists():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                session.stylize(photo, style, size=SIZE, **fields).save(file)
+            painted(session, folder / name, photo, style, **fields)
 
 
 def print_means(found: dict[str, Evaluation]) -> None:

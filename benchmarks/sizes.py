@@ -22,6 +22,7 @@ from PIL import Image
 import impasto
 from benchmarks.artefacts import beside_style
 from benchmarks.data import eval_pairs
+from benchmarks.painted import painted
 from benchmarks.sheet import save_sheet
 from benchmarks.verdict import verdict
 from impasto.colour import srgb_to_oklab
@@ -43,14 +44,11 @@ def large_pairs(count: int) -> Pairs:
 def paint(folder: Path, pairs: Pairs, iterations: int) -> dict[tuple[str, int], Path]:
     """The file of every pair at every size."""
     files = {}
-    with impasto.Session() as session:
+    with impasto.Session(iterations=iterations) as session:
         for size in SIZES:
             for photo, style in pairs:
-                file = folder / str(size) / f"{photo.stem}-{style.stem}.png"
+                file = painted(session, folder / str(size), photo, style, size=size)
                 files[file.stem, size] = file
-                if not file.exists():
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    session.stylize(photo, style, size=size, iterations=iterations).save(file)
     return files
 
 

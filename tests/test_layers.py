@@ -13,7 +13,7 @@ from torch import nn
 
 import impasto
 from impasto.cli.main import main
-from impasto.engines.balance import MEANS, balanced, chosen_layers, pulls
+from impasto.engines.balance import CONTENT_SHARE, balanced, chosen_layers, pulls
 from impasto.engines.objective import Aim, build_objective
 from impasto.errors import UserError
 from impasto.job import CLASSIC_CONTENT, CLASSIC_STYLE, StyleJob
@@ -51,11 +51,11 @@ def test_balanced_layers_pull_alike(small_cnn: Cnn) -> None:
     photo, style = (torch.from_numpy(shapes_picture(48, 64, s).transpose(2, 0, 1)[None].copy()) for s in (1, 2))
     for kind in ("content", "style"):
         sizes = pulls(kind, network, aim, photo, [style])
-        weights = balanced(kind, sizes)
+        weights = balanced(sizes)
         assert max(sizes.values()) > 1.5 * min(sizes.values()), "or there is nothing to balance"
         pulled = [weights[name] * sizes[name] for name in names]
         assert pulled == pytest.approx([pulled[0]] * 5)
-        assert sum(weights.values()) == pytest.approx(5 * MEANS[kind])
+        assert sum(weights.values()) == pytest.approx(5)
     alone = replace(aim, content_weight=0.0, style_weight=1.0, style_layers={names[2]: 1.0})
     network = ExplicitPass(small_cnn, alone.layers, dtype=torch.float32, device=torch.device("cpu"))
     gradient = build_objective(network, alone, photo, [style]).evaluate(photo)[1]
@@ -63,7 +63,7 @@ def test_balanced_layers_pull_alike(small_cnn: Cnn) -> None:
 
 
 def test_a_layer_without_a_pull_gets_no_infinite_weight() -> None:
-    weights = balanced("style", {"dead": 0.0, "alive": 1.0})
+    weights = balanced({"dead": 0.0, "alive": 1.0})
     assert np.isfinite(list(weights.values())).all()
 
 
@@ -106,7 +106,9 @@ def test_layers_are_chosen_where_none_are_named(files: Path) -> None:
     aim = aim_of(job)
     assert list(aim.content_layers) == ["block2_conv2"]
     assert list(aim.style_layers) == ["block1_conv1", "block2_conv1", "block3_conv1"]
-    assert sum(aim.style_layers.values()) == pytest.approx(3 * MEANS["style"])
+    assert aim.content_weight == pytest.approx(CONTENT_SHARE * job.content_weight)
+    named = aim_of(job.with_changes(style_layers="block1_conv1"))
+    assert (named.content_weight, dict(named.style_layers)) == (job.content_weight, {"block1_conv1": 1.0})
     assert StyleJob.of({"look": "classic"}).style_layers == CLASSIC_STYLE
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from impasto import calibration, colour, losses
-from impasto.engines.balance import balanced, chosen_layers, pulls
+from impasto.engines.balance import CONTENT_SHARE, balanced, chosen_layers, pulls
 from impasto.engines.engine import Engine
 from impasto.engines.fast import FastEngine, code_of, own_style
 from impasto.engines.objective import Aim
@@ -382,13 +382,14 @@ def layers_of(kind: losses.Kind, job: StyleJob, sources: Sources, network: Netwo
 
 
 def balance(job: StyleJob, sources: Sources, aim: Aim, network: NetworkPass) -> Aim:
-    """The aim with the layers that the program chose multiplied by their balance."""
+    """The aim with the layers that the program chose multiplied by their balance, content counting as beside them."""
     if job.content_layers == "auto" and aim.content_layers:
-        weights = balanced("content", small_pulls("content", sources, aim, network))
+        weights = balanced(small_pulls("content", sources, aim, network))
         aim = replace(aim, content_layers=multiplied(aim.content_layers, weights))
     if job.style_layers == "auto":
-        weights = balanced("style", small_pulls("style", sources, aim, network))
+        weights = balanced(small_pulls("style", sources, aim, network))
         aim = replace(aim, style_layers=multiplied(aim.style_layers, weights))
+        aim = replace(aim, content_weight=aim.content_weight * CONTENT_SHARE)
     return aim
 
 

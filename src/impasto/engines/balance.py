@@ -18,9 +18,9 @@ from impasto.nets.passes import NetworkPass
 MOST_STYLE_LAYERS = 5
 # A layer that hardly pulls is not raised above the others by more than this.
 LEAST_PULL = 1e-3
-# The mean of balanced weights, by kind. Equal weights of style pull harder, nearly all by the deepest layer; with this
-# mean a little more of the photo is kept than with them, and no less of the style taken.
-MEANS: Mapping[Kind, float] = {"content": 1.0, "style": 10 / 3}
+# Balanced layers of style pull less than equal ones, nearly all of whose pull is the deepest one's. Beside them content
+# counts for so much less that a little more of the photo is kept than beside equal ones.
+CONTENT_SHARE = 0.3
 
 
 def conv_blocks(cnn: Cnn) -> list[list[str]]:
@@ -64,9 +64,9 @@ def pulls(
     return found
 
 
-def balanced(kind: Kind, sizes: Mapping[str, float]) -> dict[str, float]:
-    """Weights that make a kind's layers of these pulls pull alike; their mean is that of `MEANS`."""
+def balanced(sizes: Mapping[str, float]) -> dict[str, float]:
+    """Weights that make a kind's layers of these pulls pull alike; their mean is 1."""
     floor = LEAST_PULL * max(sizes.values(), default=0.0) + 1e-30
     weights = {name: 1 / max(size, floor) for name, size in sizes.items()}
     mean = sum(weights.values()) / max(1, len(weights))
-    return {name: weight / mean * MEANS[kind] for name, weight in weights.items()}
+    return {name: weight / mean for name, weight in weights.items()}

@@ -94,7 +94,7 @@ class Search:
         self.scorer, self.log, self.settings = scorer, log, settings
         self.train, self.held_out, self.told, self.stop = train, held_out, told, stop
         # Content weights differ little from one trial to the next, and a near start saves runs.
-        self.start, self.done = 4.0, 0
+        self.start, self.done = 1.0, 0
 
     def run(self) -> Numbers:
         """The starts, then CMA-ES from the best of them; what comes out is the mean of its last distribution."""

@@ -120,7 +120,7 @@ class Scorer:
             case = make_case(photo, photo, [(style, 1.0)], None)
             every = dict.fromkeys(convolutions(self.cnn), 1.0)
             pulls = pulls_of(self.job({"content": every, "style": every}), self.cnn, photo, [style])
-            balance: Weights = {"content": balanced("content", pulls[0]), "style": balanced("style", pulls[1])}
+            balance: Weights = {"content": balanced(pulls[0]), "style": balanced(pulls[1])}
             pair = Pair(photo, style, case, self.seen(photo), balance, math.nan, math.nan)
             plain = {kind: dict.fromkeys(names, 1.0) for kind, names in chosen_layers(self.cnn).items()}
             content, reference = self.measure(pair, self.job(plain))
