@@ -45,8 +45,8 @@ from impasto.regions import NOTHING
 from impasto.sources import Sources, fitted, read_sources, to_tensor
 
 Network = Cnn | ModuleNet
-# Pulls are compared on a picture of this size, which weights were learned at.
-BALANCE_PX = 128
+# Pulls are compared on a picture of this size; one much smaller would show nothing of a fine texture.
+BALANCE_PX = 256
 # A small draft is painted at this size and reduced, at most so many times. What the network works in steps of.
 DRAFT_PX, MOST_REDUCED, PATTERN_PX = 512, 2.0, 4
 
@@ -406,7 +406,7 @@ def small_pulls(kind: losses.Kind, sources: Sources, aim: Aim, network: NetworkP
     aim = replace(aim, content_weight=1.0, style_weight=1.0)
     aim = replace(aim, style_layers={}) if kind == "content" else replace(aim, content_layers={})
     own = ExplicitPass(network.cnn, aim.layers, dtype=network.dtype, device=network.device)
-    size = sources.small_size(BALANCE_PX, BALANCE_PX // 2)
+    size = sources.small_size(BALANCE_PX, BALANCE_PX // 4)
     return pulls(kind, own, aim, sources.photo_at(*size), sources.styles_at(*size))
 
 
