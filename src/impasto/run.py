@@ -47,8 +47,12 @@ from impasto.sources import Sources, fitted, read_sources, to_tensor
 Network = Cnn | ModuleNet
 # Pulls are compared on a picture of this size; one much smaller would show nothing of a fine texture.
 BALANCE_PX = 256
-# A small draft is painted at this size and reduced, at most so many times. What the network works in steps of.
-DRAFT_PX, MOST_REDUCED, PATTERN_PX = 512, 2.0, 4
+# A small draft is painted at this size and reduced, at most so many times.
+DRAFT_PX, MOST_REDUCED = 512, 2.0
+# The network's pattern repeats every 4 px. How far down and to the right the photo is moved for the pictures in whose
+# mean it cancels out: wholly along rows and columns, nearly along diagonals; moved alike both ways, four times as much
+# stays.
+PATTERN_PX, MOVES = 4, ((0, 0), (1, 1), (2, 3), (3, 2))
 
 
 @dataclass(frozen=True)
@@ -355,15 +359,14 @@ def drafted(engine: FastEngine, height: int, width: int) -> Float[Tensor, "1 3 h
     """What the fast engine paints, at that size, but for the network's pattern of 2 and 4 px.
 
     The optimizer would hardly move that. It stays where it is when the photo moves, so that it cancels out in the mean
-    of pictures that were moved by 0, 1, 2 and 3 px down and to the right.
+    of pictures that were moved.
     """
     rows, columns = engine.photo.shape[2:]
     mean = torch.zeros_like(engine.photo)
-    for moved in range(PATTERN_PX):
-        left = PATTERN_PX - moved
-        photo = F.pad(engine.photo, (moved, left, moved, left), mode="reflect")
+    for down, right in MOVES:
+        photo = F.pad(engine.photo, (right, PATTERN_PX - right, down, PATTERN_PX - down), mode="reflect")
         painted = replace(engine, photo=photo).run().picture
-        mean += painted[:, :, moved : moved + rows, moved : moved + columns] / PATTERN_PX
+        mean += painted[:, :, down : down + rows, right : right + columns] / len(MOVES)
     return F.interpolate(mean, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
 
 
