@@ -16,7 +16,7 @@ from impasto.nets.weights import path_of
 BLOCKS = [2, 2, 3, 3, 3]
 MEAN_BGR = torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)
 # Fields of a job that works towards what the judge judges, by the program's own schedule.
-TOWARDS_IT = {"look": "classic", "init": "draft", "pyramid_from": 256}
+TOWARDS_IT = {"look": "classic", "init": "draft"}
 STYLE_LAYERS = [f"block{block}_conv1" for block in range(1, 6)]
 
 

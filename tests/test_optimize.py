@@ -380,6 +380,15 @@ def test_scales_share_a_time_budget(small_cnn: Cnn, clock: Callable[[], float]) 
     assert len(result.history) <= estimates[-1] < 1.1 * len(result.history)
 
 
+def test_a_time_budget_is_not_spent_on_sizes_far_below_the_results(small_cnn: Cnn, clock: Callable[[], float]) -> None:
+    photo, style = shapes_picture(300, 400, 1), shapes_picture(200, 256, 2)
+    fields = {"cnn": small_cnn, "precision": "fp32", "time_budget": 2000, "iterations": 6, **LAYERS}
+    widths = [
+        {e.width for e in impasto.stylize(photo, style, **fields | own).history} for own in ({}, {"pyramid_from": 256})
+    ]
+    assert widths == [{400}, {256, 400}]
+
+
 def test_a_scale_that_time_is_too_short_for_is_left_out(small_cnn: Cnn, clock: Callable[[], float]) -> None:
     photo, style = shapes_picture(256, 256, 1), shapes_picture(200, 256, 2)
     fields = {"cnn": small_cnn, "precision": "fp32", "pyramid_from": 64, "time_budget": 15, **LAYERS}

@@ -183,10 +183,11 @@ class StyleJob(BaseModel):
     iterations: int | None = Field(
         None, ge=1, description="Evaluations of the objective in all, over all scales; default: by --quality."
     )
-    pyramid_from: int | Literal["off"] = Field(
-        256,
-        description="Work coarse to fine, by factors of two, from this longest side on, so that a picture looks the "
-        "same at any size; smaller gives larger strokes, off works at full size only.",
+    pyramid_from: int | Literal["off"] | None = Field(
+        None,
+        description="Work coarse to fine, by factors of two, from this longest side on; smaller gives larger strokes, "
+        "off works at full size only. Default: 256, so that a picture looks the same at any size, and 512 with "
+        "--time-budget, since that is further in the same time.",
         json_schema_extra={"unit": "PX|off"},
     )
     optimizer: Literal["auto", "adam", "lbfgs", "gd"] = Field(
@@ -341,6 +342,11 @@ class StyleJob(BaseModel):
         return self.iterations or ITERATIONS[self.quality]
 
     @property
+    def coarsest(self) -> int | Literal["off"]:
+        """What coarse to fine begins with: `pyramid_from`, where that is left to the program decided."""
+        return self.pyramid_from or (256 if self.time_budget is None else 512)
+
+    @property
     def start(self) -> str:
         """What the picture starts as: `init`, its `auto` decided."""
         if self.init != "auto":
@@ -384,7 +390,7 @@ class StyleJob(BaseModel):
     @field_validator("pyramid_from", mode="before")
     @classmethod
     def _pyramid(cls, value: Any) -> Any:
-        if value == "off":
+        if value is None or value == "off":
             return value
         if not re.fullmatch(r"\d+", str(value)) or int(value) < SMALLEST_SIDE_PX:
             raise ValueError(f"must be off or a length in px from {SMALLEST_SIDE_PX} up")

@@ -212,7 +212,7 @@ def prepare_optimize(job: StyleJob, sources: Sources, network: Network, loaded: 
     """The classical method, planned."""
     budget = budget_of(job.memory_budget, sources.device)
     aim = make_aim(job, sources, network)
-    scales = plan_scales(*sources.size, job.pyramid_from, job.total_iterations)
+    scales = plan_scales(*sources.size, job.coarsest, job.total_iterations)
     check_sizes(network, sources, scales, aim)
     ready = prepare_network(network, job, aim.layers, sources.device)
     aim = balance(job, sources, aim, ready)
