@@ -59,6 +59,8 @@ def main() -> int:
 
         made({"iterations": 1})
         fixed = fixed_settings(made, max(asked.budgets))
+        # A budget may be too short for more than one, which cannot be told apart from what comes before it.
+        iteration_s = max(one.iteration_s for one in fixed.values())
         print(f"{photo.stem} + {style.stem}: {'budget':>6} {'seconds':>8} {'objective':>9}   best fixed setting")
         for budget in asked.budgets:
             own = made({"time_budget": budget})
@@ -66,7 +68,7 @@ def main() -> int:
             best = min(fitting, key=lambda name: fitting[name].objective, default=None)
             told = f"{best}: {fitting[best].objective:.2f}" if best else "none fits"
             print(f"{'':20} {budget:6.0f} {own.seconds:8.2f} {own.objective:9.2f}   {told}", flush=True)
-            kept = own.seconds <= budget * (1 + MOST_OVER) + own.iteration_s
+            kept = own.seconds <= budget * (1 + MOST_OVER) + iteration_s
             used = best is None or own.objective <= fitting[best].objective * (1 + MOST_WORSE)
             label = f"{photo.stem}, {budget:g} s"
             met |= {f"{label}: kept within 10 % and an iteration": kept, f"{label}: no worse by 3 %": used}

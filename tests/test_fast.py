@@ -251,6 +251,8 @@ def test_init_draft_begins_with_the_fast_engines_picture(small_cnn: Cnn) -> None
         reduced = F.interpolate(large, (96, 128), mode="bilinear", antialias=True)[0]
         assert (begun - reduced).abs().mean() < 0.04
         assert torch.allclose(begun, moved_draft(photo, style, strength), atol=1e-5)
+    short = impasto.stylize(photo, style, cnn=small_cnn, init="draft", strength=1.0, time_budget=5, **fields)
+    assert np.allclose(short.picture.pixels, reduced, atol=1e-3), "in a short time one picture must do"
     boards = [checkerboard_score(luma(picture[None])[0, 0]) for picture in (begun, reduced)]
     assert boards[0] < boards[1] - 2
 

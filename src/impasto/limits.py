@@ -45,6 +45,7 @@ def plateau(step: Step, tolerance: float) -> str | None:
 
 def time_budget(step: Step, seconds: float) -> str | None:
     """Before the iteration that would not be over in time."""
-    before = step.history[-2].seconds if len(step.history) > 1 else 0.0
     now = step.entry.seconds
+    # The first evaluation comes behind the start and the targets, which take about as long.
+    before = step.history[-2].seconds if len(step.history) > 1 else now / 2
     return "time_budget" if now + (now - before) > seconds else None

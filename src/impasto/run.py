@@ -53,6 +53,8 @@ DRAFT_PX, MOST_REDUCED = 512, 2.0
 # mean it cancels out: wholly along rows and columns, nearly along diagonals; moved alike both ways, four times as much
 # stays.
 PATTERN_PX, MOVES = 4, ((0, 0), (1, 1), (2, 3), (3, 2))
+# A time budget under this is spent better on iterations than on more than one picture.
+SHORT_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -344,7 +346,8 @@ def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded, coarsest: 
     if job.start == "draft":
         factor = min(MOST_REDUCED, max(1.0, DRAFT_PX / max(coarsest.height, coarsest.width)))
         engine = fast_engine(job, sources, loaded, (round(coarsest.height * factor), round(coarsest.width * factor)))
-        return partial(drafted, engine)
+        short = job.time_budget is not None and job.time_budget < SHORT_S
+        return partial(drafted, engine, MOVES[:1] if short else MOVES)
     if job.start == "content":
         return sources.spare_photo_at
     if job.start == "random":
@@ -355,7 +358,7 @@ def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded, coarsest: 
     return lambda height, width: to_tensor(start.resized(height, width), sources.device).clone()
 
 
-def drafted(engine: FastEngine, height: int, width: int) -> Float[Tensor, "1 3 h w"]:
+def drafted(engine: FastEngine, moves: Sequence[tuple[int, int]], height: int, width: int) -> Float[Tensor, "1 3 h w"]:
     """What the fast engine paints, at that size, but for the network's pattern of 2 and 4 px.
 
     The optimizer would hardly move that. It stays where it is when the photo moves, so that it cancels out in the mean
@@ -363,10 +366,10 @@ def drafted(engine: FastEngine, height: int, width: int) -> Float[Tensor, "1 3 h
     """
     rows, columns = engine.photo.shape[2:]
     mean = torch.zeros_like(engine.photo)
-    for down, right in MOVES:
+    for down, right in moves:
         photo = F.pad(engine.photo, (right, PATTERN_PX - right, down, PATTERN_PX - down), mode="reflect")
         painted = replace(engine, photo=photo).run().picture
-        mean += painted[:, :, down : down + rows, right : right + columns] / len(MOVES)
+        mean += painted[:, :, down : down + rows, right : right + columns] / len(moves)
     return F.interpolate(mean, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
 
 
