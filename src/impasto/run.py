@@ -389,17 +389,20 @@ def layers_of(kind: losses.Kind, job: StyleJob, sources: Sources, network: Netwo
 
 def balance(job: StyleJob, sources: Sources, aim: Aim, network: NetworkPass) -> Aim:
     """The aim with the layers that the program chose multiplied by their balance, content counting as beside them."""
-    if job.content_layers == "auto" and aim.content_layers:
-        weights = balanced(small_pulls("content", sources, aim, network))
-        aim = replace(aim, content_layers=multiplied(aim.content_layers, weights))
+    if job.content_layers == "auto":
+        aim = replace(aim, content_layers=weighed("content", sources, aim, network))
     if job.style_layers == "auto":
-        weights = balanced(small_pulls("style", sources, aim, network))
-        aim = replace(aim, style_layers=multiplied(aim.style_layers, weights))
-        aim = replace(aim, content_weight=aim.content_weight * CONTENT_SHARE)
+        content_weight = aim.content_weight * CONTENT_SHARE
+        aim = replace(aim, style_layers=weighed("style", sources, aim, network), content_weight=content_weight)
     return aim
 
 
-def multiplied(factors: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
+def weighed(kind: losses.Kind, sources: Sources, aim: Aim, network: NetworkPass) -> Mapping[str, float]:
+    """A kind's layers multiplied by their balance; a layer alone has none to be balanced with."""
+    factors = aim.content_layers if kind == "content" else aim.style_layers
+    if len(factors) < 2:
+        return factors
+    weights = balanced(small_pulls(kind, sources, aim, network))
     return {name: factor * weights[name] for name, factor in factors.items()}
 
 

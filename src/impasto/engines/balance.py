@@ -65,7 +65,7 @@ def pulls(
 
 
 def balanced(sizes: Mapping[str, float]) -> dict[str, float]:
-    """Weights that make a kind's layers of these pulls pull alike; their mean is 1."""
+    """Weights that make layers of these pulls pull alike; their mean is 1."""
     floor = LEAST_PULL * max(sizes.values(), default=0.0) + 1e-30
     weights = {name: 1 / max(size, floor) for name, size in sizes.items()}
     mean = sum(weights.values()) / max(1, len(weights))

@@ -72,10 +72,7 @@ class Tiling:
 
     @property
     def halo_px(self) -> tuple[int, int]:
-        """Pixels needed before and behind a core; the first a multiple of the stride. A dense layer sees everything."""
-        if not all(info.receptive_field for info in self.counted):
-            longest = max(self.height, self.width)
-            return -(-longest // self.stride) * self.stride, longest
+        """Pixels needed before and behind a core; the first a multiple of the stride."""
         before = max((info.lead + self.margins[info.name] * info.stride for info in self.counted), default=0)
         behind = [
             info.receptive_field - 1 - info.lead + (self.margins[info.name] + 1) * info.stride for info in self.counted
@@ -98,6 +95,10 @@ class Tiling:
         return [Tile(rows, columns) for rows in self.spans(self.height) for columns in self.spans(self.width)]
 
     def spans(self, length: int) -> Iterator[Span]:
+        if self.core_px is None:
+            # Whatever its layers see, dense ones all of it.
+            yield Span(0, length, 0, length)
+            return
         step = self.step_px
         before, behind = self.halo_px
         for start in range(0, length, step):
