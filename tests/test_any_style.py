@@ -16,8 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from impasto.errors import UserError
-from impasto.nets.any_style import AnyStyle, Shape, blend, content_weight, doubled, load_any_style
-from impasto.nets.any_style import conv as reflecting
+from impasto.nets.any_style import AnyStyle, Shape, blend, content_weight, load_any_style
 from impasto.nets.cnn import Cnn, build_cnn
 from impasto.nets.layers import conv, max_pool
 from impasto.nets.painter import stylize_fast
@@ -30,7 +29,7 @@ from support import shapes_picture
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
-SMALL = Shape(code=16, width=8, blocks=1, encoder=(8, 8, 8), deep=(8,), hidden=16)
+SMALL = Shape(code=16, near=8, far=8, blocks=1, last=1, experts=2, encoder=(8, 8, 8), deep=(8,), hidden=16)
 SETTINGS = Settings(steps=6, sizes=(32, 40), groups=2, warm_up=2, learning_rate=1e-2)
 
 
@@ -315,10 +314,3 @@ def test_two_processes_train_as_one(folders: tuple[Path, Path]) -> None:
     alone = [training.run_step() for _ in range(4)]
     for line, own in zip(json.loads(told[0].splitlines()[-1]), alone, strict=True):
         assert line == pytest.approx(own, rel=1e-3)
-
-
-def test_a_layer_on_a_doubled_picture_is_done_without_doubling_it() -> None:
-    torch.manual_seed(0)
-    layer, x = reflecting(5, 7), torch.randn(2, 5, 9, 6)
-    wanted = layer(torch.nn.functional.interpolate(x, scale_factor=2))
-    assert torch.allclose(doubled(x, layer), wanted, atol=1e-5)

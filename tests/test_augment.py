@@ -219,7 +219,7 @@ def test_stains_of_a_file(tmp_path: Path) -> None:
 def network() -> AnyStyle:
     torch.manual_seed(0)
     # Random codes have next to no effect on a new network: make them have one.
-    small = AnyStyle(Shape(code=8, width=16, blocks=1, encoder=(8, 8), deep=(8,), hidden=16))
+    small = AnyStyle(Shape(code=8, near=16, far=16, blocks=1, last=1, experts=2, encoder=(8, 8), deep=(8,), hidden=16))
     with torch.no_grad():
         small.colour.weight.normal_(0, 1)
         small.dial[-1].weight.normal_(0, 1)

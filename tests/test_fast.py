@@ -37,7 +37,7 @@ from support import impasto as command
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parents[1]
-SMALL = Shape(code=16, width=8, blocks=2, encoder=(8, 8, 8), deep=(8,), hidden=16)
+SMALL = Shape(code=16, near=8, far=8, blocks=2, last=1, experts=2, encoder=(8, 8, 8), deep=(8,), hidden=16)
 
 
 def picture(height: int, width: int, seed: int) -> Picture:
@@ -315,11 +315,11 @@ def write_future(file: Path) -> None:
 
 
 def write_broken_header(file: Path) -> None:
-    file.write_bytes(SHIPPED.read_bytes().replace(b'width\\": 96', b'width\\": -6'))
+    file.write_bytes(SHIPPED.read_bytes().replace(b'near\\": 48', b'near\\": -8'))
 
 
 def write_another_size(file: Path) -> None:
-    file.write_bytes(SHIPPED.read_bytes().replace(b'width\\": 96', b'width\\": 64'))
+    file.write_bytes(SHIPPED.read_bytes().replace(b'near\\": 48', b'near\\": 64'))
 
 
 @pytest.mark.parametrize(

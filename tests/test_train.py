@@ -67,7 +67,7 @@ def test_a_network_of_one_style(data: Path, capsys: pytest.CaptureFixture[str], 
 def test_copying_brings_a_small_network_to_its_teacher(data: Path) -> None:
     settings = OneStyleSettings(steps=60, copied=60, sizes=(32,), groups=1, warm_up=5, learning_rate=5e-3)
     source, style = PhotoSource(Folder("photos")), torch.from_numpy(shapes_picture(40, 40, 3)).permute(2, 0, 1)[None]
-    shape = Shape(code=4, width=8, blocks=1, encoder=(), deep=())
+    shape = Shape(code=4, near=8, far=8, blocks=1, last=1, experts=2, encoder=(), deep=())
     torch.set_num_threads(1)
     training = OneStyleTraining(
         settings, source, five_blocks(), style, lively(), shape=shape, device=CPU, dtype=torch.float32

@@ -1,9 +1,11 @@
 """One feed-forward network for any style: a style picture becomes a code, the code paints a photo in one pass.
 
-The photo goes through a small residual network at a quarter of its size; after every convolution instance
+The photo goes through a small residual network at a quarter and an eighth of its size; after every convolution instance
 normalisation takes the photo's own contrast away and the style's code gives a new one (Dumoulin et al. 2017, Ghiasi
-et al. 2017, arXiv:1705.06830). How much of the photo is to be kept is a second input, drawn anew for each sample in
-training (Dosovitskiy & Djolonga, ICLR 2020): the `strength` dial.
+et al. 2017, arXiv:1705.06830). Most convolutions are separable, for speed; what mixes their channels is itself a mixture
+of several layers by the style's code (Yang et al. 2019, arXiv:1904.04971), which costs nothing once a style is known.
+How much of the photo is to be kept is a second input, drawn anew for each sample in training (Dosovitskiy & Djolonga,
+ICLR 2020): the `strength` dial.
 """
 
 from __future__ import annotations
@@ -25,11 +27,13 @@ from torch import Tensor, nn
 from impasto.errors import UserError
 from impasto.nets.cnn import read_tensors
 
-FORMAT = "impasto-any-style-1"
+FORMAT = "impasto-any-style-2"
 SHIPPED = Path(str(files("impasto") / "data" / "any_style.safetensors"))
 SMALLEST_SIDE_PX = 32
-# Sides are padded to multiples of the deepest stride.
-STRIDE = 8
+# Of the network's two levels; sides are padded to multiples of the deeper one.
+NEAR_STRIDE, STRIDE = 4, 8
+# Places of the deeper level after which its grain is repeated: 512 px.
+GRAIN_SIDE = 64
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -40,20 +44,24 @@ FADE = 0.2
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of the network. code: numbers a style is told by; width: channels at a quarter of the size; blocks:
-    residual blocks there; encoder, deep: channels of the style encoder's plain and separable convolutions. Without an
-    encoder the network has one style, its own."""
+    """Sizes of the network. code: numbers a style is told by; near, far: channels at a quarter and at an eighth of the
+    size; blocks, last: residual blocks at the eighth, and back at the quarter; experts: layers that a style's own is
+    mixed of; encoder, deep: channels of the style encoder's plain and separable convolutions. Without an encoder the
+    network has one style, its own."""
 
-    code: int = 256
-    width: int = 96
-    blocks: int = 5
-    encoder: tuple[int, ...] = (48, 96, 128, 192, 192)
+    code: int = 192
+    near: int = 48
+    far: int = 96
+    blocks: int = 6
+    last: int = 2
+    experts: int = 8
+    encoder: tuple[int, ...] = (32, 64, 128, 160, 160)
     deep: tuple[int, ...] = (128, 128)
-    hidden: int = 512
+    hidden: int = 384
 
 
-# Of one style: about 310,000 parameters.
-ONE_STYLE = Shape(code=8, width=48, encoder=(), deep=())
+# Of one style: about 150,000 parameters.
+ONE_STYLE = Shape(code=8, near=32, far=64, experts=1, encoder=(), deep=())
 
 
 def content_weight(strength: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -63,40 +71,26 @@ def content_weight(strength: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     return log.exp().to(strength)
 
 
-def conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    """3x3 with mirrored borders, which leave no frame around the picture."""
-    return nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, padding_mode="reflect")
+def conv(inputs: int, outputs: int, stride: int = 1, *, bias: bool = True) -> nn.Conv2d:
+    """3x3 with mirrored borders, which leave no frame around the picture. bias: none where a normalisation follows."""
+    return nn.Conv2d(inputs, outputs, 3, stride, 1, bias=bias, padding_mode="reflect")
 
 
-def doubled(x: Float[Tensor, "n c h w"], layer: nn.Conv2d) -> Float[Tensor, "n k h2 w2"]:
-    """A 3x3 layer with mirrored borders on x doubled in size, each pixel repeated.
-
-    Where pixels come in twos, each of the four places within a pixel is a 2x2 layer on x itself, which is less than
-    half of the work (Shi et al. 2016, arXiv:1609.07009).
-    """
-    if torch.onnx.is_in_onnx_export():
-        # ONNX has no way to write into places of a picture.
-        plain: Tensor = layer(F.interpolate(x, scale_factor=2))
-        return plain
-    count, _, height, width = x.shape
-    outputs = layer.weight.shape[0]
-    kernels = [kernel for rows in paired(layer.weight, 2) for kernel in paired(rows, 3)]
-    kernel = torch.cat(kernels).contiguous(memory_format=torch.channels_last)
-    bias = layer.bias.repeat(4) if layer.bias is not None else None
-    # A mirrored border of repeated pixels repeats the border.
-    places: Tensor = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, bias)
-    size = (count, outputs, 2 * height, 2 * width)
-    result = torch.empty(size, dtype=places.dtype, device=places.device, memory_format=torch.channels_last)
-    for at, place in enumerate(places.split(outputs, 1)):
-        row, column = divmod(at, 2)
-        result[:, :, row::2, column::2] = place[:, :, row : row + height, column : column + width]
-    return result
+def depthwise(channels: int, size: int) -> nn.Conv2d:
+    """Each channel by itself, with mirrored borders."""
+    return nn.Conv2d(channels, channels, size, 1, size // 2, groups=channels, bias=False, padding_mode="reflect")
 
 
-def paired(weight: Float[Tensor, "k c rows columns"], axis: int) -> list[Float[Tensor, "k c rows2 columns2"]]:
-    """What three taps are to the first and to the second of two repeated pixels, as two taps along an axis."""
-    first, middle, last = weight.unbind(axis)
-    return [torch.stack([first, middle + last], axis), torch.stack([first + middle, last], axis)]
+def grain_at(
+    grain: Float[Tensor, "side side"], corner: tuple[int, int], like: Float[Tensor, "n c h w"]
+) -> Float[Tensor, "h w"]:
+    """The grain, repeated, under a picture whose upper left place is `corner` of the whole."""
+    side = len(grain)
+    rows, columns = (
+        (torch.arange(length, device=grain.device) + start) % side
+        for length, start in zip(like.shape[2:], corner, strict=True)
+    )
+    return grain[rows][:, columns].to(like.dtype)
 
 
 def zeroed(layer: Layer) -> Layer:
@@ -134,37 +128,81 @@ class StyledNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n c h w"]:
         scale, shift = (part.to(x.dtype)[..., None, None] for part in self.scale_shift(code))
+        if torch.onnx.is_in_onnx_export():
+            # The exporter's own needs to know the channels, and has lost track of them.
+            variance, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
+            return torch.addcmul(shift, (x - mean) * torch.rsqrt(variance + 1e-5), scale)
         return torch.addcmul(shift, F.instance_norm(x), scale)
 
 
-Normalise = Callable[[StyledNorm, Tensor], Tensor]
-"""How a layer's output is normalised: the layer with its code, or what was made of them beforehand."""
+class StyledMix(nn.Module):
+    """A 1x1 layer that is a weighted sum of several, with weights from the style's code."""
+
+    def __init__(self, inputs: int, outputs: int, experts: int, code: int) -> None:
+        super().__init__()
+        # As large as one layer would begin, whatever their number.
+        self.weight = nn.Parameter(torch.randn(experts, outputs, inputs) / math.sqrt(inputs * experts))
+        self.shares = nn.Linear(code, experts)
+        nn.init.normal_(self.shares.weight, std=0.05)
+        nn.init.ones_(self.shares.bias)
+
+    def mixed(self, code: Float[Tensor, "n k"]) -> Float[Tensor, "n o i"]:
+        """The weights for each code."""
+        mixed: Tensor = torch.einsum("ne,eoi->noi", self.shares(code), self.weight.to(code.dtype))
+        return mixed
+
+    def forward(self, x: Float[Tensor, "n i h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n o h w"]:
+        count, _, height, width = x.shape
+        weights = self.mixed(code).to(x.dtype)
+        rows = torch.bmm(x.permute(0, 2, 3, 1).reshape(count, height * width, -1), weights.transpose(1, 2))
+        return rows.reshape(count, height, width, -1).permute(0, 3, 1, 2)
+
+
+class ToPicture(nn.Module):
+    """A 3x3 layer that makes side x side pixels of every place, each colour scaled and shifted by the style."""
+
+    def __init__(self, inputs: int, side: int, code: int) -> None:
+        super().__init__()
+        self.side, self.conv, self.affine = side, conv(inputs, 3 * side * side), small(nn.Linear(code, 6))
+        # All pixels of a place begin as one, so that no grid is there to be unlearned (Aitken et al. 2017,
+        # arXiv:1707.02937).
+        with torch.no_grad():
+            for parameter in self.conv.parameters():
+                parameter.copy_(parameter[:: side * side].repeat_interleave(side * side, 0))
+
+    def scale_shift(self, code: Float[Tensor, "n k"]) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n c"]]:
+        change, shift = self.affine(code).repeat_interleave(self.side * self.side, 1).chunk(2, 1)
+        return change + 1, shift
+
+    def weight_bias(self, code: Float[Tensor, "1 k"]) -> tuple[Float[Tensor, "o i 3 3"], Float[Tensor, " o"]]:
+        """Weights and biases of a plain layer that does the same for one code."""
+        scale, shift = (part[0] for part in self.scale_shift(code))
+        assert self.conv.bias is not None
+        return self.conv.weight * scale[:, None, None, None], self.conv.bias * scale + shift
+
+    def forward(self, x: Float[Tensor, "n i h w"], code: Float[Tensor, "n k"]) -> Float[Tensor, "n o h w"]:
+        scale, shift = (part.to(x.dtype)[..., None, None] for part in self.scale_shift(code))
+        return torch.addcmul(shift, self.conv(x), scale)
+
+
+Styled = StyledNorm | StyledMix | ToPicture
+Apply = Callable[[Styled, Tensor], Tensor]
+"""How a layer that depends on the style is run: itself with its code, or what was made of them beforehand."""
 
 
 class Residual(nn.Module):
-    def __init__(self, channels: int, code: int, dilation: int = 1) -> None:
+    """A block that sees `size` x `size` places: each channel by itself, normalised, then widened and narrowed."""
+
+    def __init__(self, channels: int, size: int, shape: Shape) -> None:
         super().__init__()
-        self.conv1, self.norm1 = conv(channels, channels), StyledNorm(channels, code)
-        self.conv2, self.norm2 = conv(channels, channels, dilation=dilation), StyledNorm(channels, code)
+        wide = 2 * channels
+        self.look, self.norm = depthwise(channels, size), StyledNorm(channels, shape.code)
+        self.widen = StyledMix(channels, wide, shape.experts, shape.code)
+        self.narrow = StyledMix(wide, channels, shape.experts, shape.code)
 
-    def forward(self, x: Float[Tensor, "n c h w"], norm: Normalise) -> Float[Tensor, "n c h w"]:
-        inner = F.relu(norm(self.norm1, self.conv1(x)), inplace=True)
-        return norm(self.norm2, self.conv2(inner)).add_(x)
-
-
-class Coarse(nn.Module):
-    """A residual block at half the trunk's size, for figures wider than the trunk can see; begins as no change."""
-
-    def __init__(self, channels: int, code: int) -> None:
-        super().__init__()
-        self.down, self.norm = conv(channels, channels, stride=2), StyledNorm(channels, code)
-        self.block = Residual(channels, code, dilation=2)
-        self.up = zeroed(nn.Conv2d(channels, channels, 1))
-
-    def forward(self, x: Float[Tensor, "n c h w"], norm: Normalise) -> Float[Tensor, "n c h w"]:
-        low = self.block(F.relu(norm(self.norm, self.down(x)), inplace=True), norm)
-        # Bilinear, so that no grid of doubled pixels is left.
-        return x + F.interpolate(self.up(low), scale_factor=2, mode="bilinear", align_corners=False)
+    def forward(self, x: Float[Tensor, "n c h w"], apply: Apply) -> Float[Tensor, "n c h w"]:
+        inner = F.relu(apply(self.widen, apply(self.norm, self.look(x))), inplace=True)
+        return apply(self.narrow, inner).add_(x)
 
 
 class StyleEncoder(nn.Module):
@@ -193,7 +231,7 @@ class StyleEncoder(nn.Module):
         self.deep_norm, self.deep_skip = nn.LayerNorm(deep), zeroed(nn.Linear(deep, shape.code))
 
     def forward(self, style: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
-        x = to_blocks(style)
+        x = to_blocks(style, 2)
         shallow, deep = moments(style), list[Tensor]()
         for layer in self.convs:
             x = F.relu(layer(x))
@@ -207,9 +245,18 @@ class StyleEncoder(nn.Module):
         return code
 
 
-def to_blocks(picture: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 12 h2 w2"]:
-    """Each 2x2 pixels as one of twelve channels."""
-    return F.pixel_unshuffle(picture, 2).contiguous(memory_format=torch.channels_last)
+def to_blocks(picture: Float[Tensor, "n 3 h w"], side: int) -> Float[Tensor, "n c h2 w2"]:
+    """Each side x side pixels as one place of 3 side² channels, in channels_last memory by one copy."""
+    count, channels, height, width = picture.shape
+    places = picture.reshape(count, channels, height // side, side, width // side, side).permute(0, 2, 4, 1, 3, 5)
+    return places.reshape(count, height // side, width // side, channels * side * side).permute(0, 3, 1, 2)
+
+
+def from_blocks(places: Float[Tensor, "n c h2 w2"], side: int) -> Float[Tensor, "n 3 h w"]:
+    """What `to_blocks` took apart."""
+    count, channels, height, width = places.shape
+    split = places.permute(0, 2, 3, 1).reshape(count, height, width, channels // side**2, side, side)
+    return split.permute(0, 3, 1, 4, 2, 5).reshape(count, channels // side**2, height * side, width * side)
 
 
 class AnyStyle(nn.Module):
@@ -218,17 +265,21 @@ class AnyStyle(nn.Module):
     def __init__(self, shape: Shape | None = None) -> None:
         super().__init__()
         self.shape = shape = shape or Shape()
-        code, width, half = shape.code, shape.width, shape.width // 2
+        code, near, far = shape.code, shape.near, shape.far
         self.encoder = StyleEncoder(shape) if shape.encoder else None
         if self.encoder is None:
             self.own = nn.Parameter(torch.ones(1, code))
         self.dial = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), zeroed(nn.Linear(64, code)))
-        self.conv1, self.norm1 = conv(12, half), StyledNorm(half, code)
-        self.conv2, self.norm2 = conv(half, width, stride=2), StyledNorm(width, code)
-        self.coarse = Coarse(width, code)
-        self.trunk = nn.ModuleList(Residual(width, code) for _ in range(shape.blocks))
-        self.conv3, self.norm3 = conv(width, half), StyledNorm(half, code)
-        self.conv4, self.colour = conv(half, 12), small(nn.Linear(code, 24))
+        self.conv1, self.norm1 = conv(3 * NEAR_STRIDE**2, near, bias=False), StyledNorm(near, code)
+        self.conv2, self.norm2 = conv(near, far, stride=2, bias=False), StyledNorm(far, code)
+        # Where a photo is flat, its places differ by this alone, and need not fall into a regular pattern to differ
+        # (Karras et al. 2019, arXiv:1812.04948).
+        self.register_buffer("grain", torch.randn(GRAIN_SIDE, GRAIN_SIDE))
+        self.graininess = nn.Parameter(torch.full((far,), 0.1))
+        self.trunk = nn.ModuleList(Residual(far, 5, shape) for _ in range(shape.blocks))
+        self.up = StyledMix(far, near, shape.experts, code)
+        self.last = nn.ModuleList(Residual(near, 3, shape) for _ in range(shape.last))
+        self.norm3, self.out = StyledNorm(near, code), ToPicture(near, NEAR_STRIDE, code)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, style: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
@@ -251,7 +302,7 @@ class AnyStyle(nn.Module):
         """
         code = self.dialled(code, strength)
         height, width = photo.shape[2:]
-        painted = self.paint(mirrored(photo, STRIDE), lambda layer, x: layer(x, code), self.colours(code))
+        painted = self.paint(mirrored(photo, STRIDE), lambda layer, x: layer(x, code))
         share = (strength / FADE).clamp(0, 1).view(-1, 1, 1, 1)
         return torch.lerp(photo.float(), painted[..., :height, :width].float(), share.float())
 
@@ -261,27 +312,26 @@ class AnyStyle(nn.Module):
         told: Tensor = code + self.dial(torch.stack([log, log * log], 1).to(code.dtype))
         return told
 
-    def colours(self, code: Float[Tensor, "n k"]) -> tuple[Float[Tensor, "n 12"], Float[Tensor, "n 12"]]:
-        """Scale and shift of the last layer's channels."""
-        change, shift = self.colour(code).chunk(2, 1)
-        return change + 1, shift
-
     def paint(
-        self,
-        photo: Float[Tensor, "n 3 h w"],
-        norm: Normalise,
-        colours: tuple[Float[Tensor, "n 12"], Float[Tensor, "n 12"]],
+        self, photo: Float[Tensor, "n 3 h w"], apply: Apply, corner: tuple[int, int] = (0, 0)
     ) -> Float[Tensor, "n 3 h w"]:
-        """The pass itself, on photos with sides that are multiples of `STRIDE`."""
-        x = to_blocks((photo * 2 - 1).to(self.conv1.weight.dtype))
-        x = F.relu(norm(self.norm1, self.conv1(x)), inplace=True)
-        x = F.relu(norm(self.norm2, self.conv2(x)), inplace=True)
-        x = self.coarse(x, norm)
+        """The pass itself, on photos with sides that are multiples of `STRIDE`.
+
+        corner: row and column, in px and multiples of `STRIDE` too, of the whole picture that the photo is a tile of.
+        """
+        x = to_blocks(photo.to(self.conv1.weight.dtype), NEAR_STRIDE)
+        x = F.relu(apply(self.norm1, self.conv1(x)), inplace=True)
+        low = F.relu(apply(self.norm2, self.conv2(x)), inplace=True)
+        place = corner[0] // STRIDE, corner[1] // STRIDE
+        low = low + grain_at(self.grain, place, low) * self.graininess.to(low.dtype).view(-1, 1, 1)
         for block in self.trunk:
-            x = block(x, norm)
-        x = F.relu(norm(self.norm3, doubled(x, self.conv3)), inplace=True)
-        scale, shift = (part.to(x.dtype)[..., None, None] for part in colours)
-        return F.pixel_shuffle(torch.sigmoid(torch.addcmul(shift, self.conv4(x), scale)), 2)
+            low = block(low, apply)
+        # Bilinear, so that no grid of doubled pixels is left.
+        x = x + F.interpolate(apply(self.up, low), scale_factor=2, mode="bilinear", align_corners=False)
+        for block in self.last:
+            x = block(x, apply)
+        x = F.relu(apply(self.norm3, x), inplace=True)
+        return from_blocks(torch.sigmoid(apply(self.out, x)), NEAR_STRIDE)
 
     def save(self, file: str | Path, card: dict[str, str] | None = None) -> None:
         """Write the weights in half precision, with the network's sizes and a model card in the file's header."""
@@ -309,7 +359,9 @@ def load_any_style(file: str | Path) -> AnyStyle:
     header, tensors = read_tensors(file)
     written = header.get("format", "")
     if written.startswith(FORMAT.rstrip("0123456789")) and written != FORMAT:
-        raise UserError(f"{file} is of another version of Impasto ({written}, not {FORMAT}): update Impasto.")
+        raise UserError(
+            f"{file} is of another version of Impasto ({written}, not {FORMAT}): update Impasto, or train it anew."
+        )
     if written != FORMAT:
         raise UserError(f"{file} is no any-style network: give a file that impasto train or train-any wrote.")
     network = AnyStyle(shape_of(header, file))
@@ -328,8 +380,9 @@ def shape_of(header: dict[str, str], file: str | Path) -> Shape:
             for name, value in json.loads(header["shape"]).items()
         }
         shape = Shape(**fields)
-        lengths = [shape.code, shape.width, shape.hidden, *shape.encoder, *shape.deep]
-        if all(1 <= length <= 4096 for length in lengths) and 0 <= shape.blocks <= 64:
+        lengths = [shape.code, shape.near, shape.far, shape.hidden, *shape.encoder, *shape.deep]
+        counts = [shape.blocks, shape.last, shape.experts - 1]
+        if all(1 <= length <= 4096 for length in lengths) and all(0 <= count <= 64 for count in counts):
             return shape
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{file} tells of no sizes that make a network: get another copy of it.") from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from impasto.nets.any_style import FADE, STRIDE, AnyStyle, StyledNorm, mirrored
+from impasto.nets.any_style import FADE, STRIDE, AnyStyle, Styled, StyledMix, StyledNorm, ToPicture, mirrored
 
 Statistics = dict[StyledNorm, tuple[Tensor, Tensor]]
 """Mean and variance of the channels that each layer normalises."""
@@ -27,27 +27,40 @@ class Painter:
         weights = network.conv1.weight
         code = network.dialled(code.to(weights.dtype), torch.tensor([strength], device=weights.device))
         # Statistics and what is made of them stay in float32, whatever the network computes in.
-        layers = [layer for layer in network.modules() if isinstance(layer, StyledNorm)]
-        affines = [layer.scale_shift(code) for layer in layers]
+        norms = [layer for layer in network.modules() if isinstance(layer, StyledNorm)]
+        affines = [layer.scale_shift(code) for layer in norms]
         self.affines = {
-            layer: (scale[0].float(), shift[0].float()) for layer, (scale, shift) in zip(layers, affines, strict=True)
+            layer: (scale[0].float(), shift[0].float()) for layer, (scale, shift) in zip(norms, affines, strict=True)
         }
-        self.colours = network.colours(code)
+        self.kernels: dict[nn.Module, tuple[Tensor, Tensor | None]] = {}
+        for layer in network.modules():
+            if isinstance(layer, StyledMix):
+                self.kernels[layer] = in_lines(layer.mixed(code)[0, ..., None, None]), None
+            elif isinstance(layer, ToPicture):
+                weight, bias = layer.weight_bias(code)
+                self.kernels[layer] = in_lines(weight), bias
 
     @property
     def halo_px(self) -> int:
-        """A pixel depends on no photo further away than this, a multiple of the stride: 8 px a block of the trunk, 36
-        for the coarse branch, 9 for the four layers around them, and what lies between a pixel and its cell."""
-        return 8 * self.network.shape.blocks + 56
+        """A pixel depends on no photo further away than this, a multiple of the stride: 16 px a block of the trunk, 4 px
+        one at a quarter of the size, 28 for the layers around them, and what lies between a pixel and its cell."""
+        shape = self.network.shape
+        needed = 16 * shape.blocks + 4 * shape.last + 36
+        return needed + -needed % STRIDE
 
     @torch.inference_mode()
-    def paint(self, photo: Float[Tensor, "1 3 h w"], statistics: Statistics | None = None) -> Float[Tensor, "1 3 h w"]:
+    def paint(
+        self, photo: Float[Tensor, "1 3 h w"], statistics: Statistics | None = None, corner: tuple[int, int] = (0, 0)
+    ) -> Float[Tensor, "1 3 h w"]:
         """The picture at full share, float32 in 0..1; photo: RGB, 0..1, sides from 32 px.
 
-        statistics: those of another picture, such as the whole that a tile is of; the photo's own where None.
+        statistics: those of another picture, such as the whole that a tile is of; the photo's own where None. corner:
+        row and column, multiples of the stride, at which the photo lies in that whole.
         """
 
-        def norm(layer: StyledNorm, x: Tensor) -> Tensor:
+        def apply(layer: Styled, x: Tensor) -> Tensor:
+            if not isinstance(layer, StyledNorm):
+                return self.convolved(layer, x)
             scale, shift = self.affines[layer]
             if statistics is None:
                 # On one channels_last picture this is an instance norm in one pass; instance_norm copies twice.
@@ -55,7 +68,7 @@ class Painter:
             return F.batch_norm(x, *statistics[layer], scale, shift)
 
         height, width = photo.shape[2:]
-        painted = self.network.paint(mirrored(photo, STRIDE), norm, self.colours)
+        painted = self.network.paint(mirrored(photo, STRIDE), apply, corner)
         return painted[..., :height, :width].float()
 
     @torch.inference_mode()
@@ -63,18 +76,30 @@ class Painter:
         """Statistics of a photo as it is painted, for `paint`."""
         found: Statistics = {}
 
-        def norm(layer: StyledNorm, x: Tensor) -> Tensor:
+        def apply(layer: Styled, x: Tensor) -> Tensor:
+            if not isinstance(layer, StyledNorm):
+                return self.convolved(layer, x)
             scale, shift = self.affines[layer]
             normed, mean, inverse = torch.native_batch_norm(x, scale, shift, None, None, True, 0.0, EPSILON)
             found[layer] = mean, inverse.pow(-2) - EPSILON
             return normed
 
-        self.network.paint(mirrored(photo, STRIDE), norm, self.colours)
+        self.network.paint(mirrored(photo, STRIDE), apply)
         return found
+
+    def convolved(self, layer: StyledMix | ToPicture, x: Tensor) -> Tensor:
+        weight, bias = self.kernels[layer]
+        side = weight.shape[-1] // 2
+        return F.conv2d(F.pad(x, (side,) * 4, mode="reflect") if side else x, weight, bias)
 
     def faded(self, painted: Float[Tensor, "1 3 h w"], photo: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h w"]:
         """The painted picture with the photo showing through, at strengths below `FADE`."""
         return torch.lerp(photo.float(), painted, self.share) if self.share < 1 else painted
+
+
+def in_lines(kernel: Float[Tensor, "o i k k"]) -> Float[Tensor, "o i k k"]:
+    """The kernel as convolutions on channels_last pictures want it."""
+    return kernel.contiguous(memory_format=torch.channels_last)
 
 
 def stylize_fast(
