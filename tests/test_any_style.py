@@ -21,6 +21,7 @@ from impasto.nets.cnn import Cnn, build_cnn
 from impasto.nets.layers import conv, max_pool
 from impasto.nets.painter import stylize_fast
 from impasto.nets.passes import ExplicitPass
+from impasto.train.ahead import Ahead
 from impasto.train.any_style import HeldOut, Settings, Training, train
 from impasto.train.data import Folder, Source
 from impasto.train.objective import CONTENT_LAYER, STYLE_LAYERS, Objective
@@ -281,6 +282,19 @@ def test_train_logs_and_goes_on(folders: tuple[Path, Path], tmp_path: Path) -> N
     other = Training(Settings(steps=20, groups=1), source_of(folders), five_blocks(), device=CPU, dtype=torch.float32)
     with pytest.raises(UserError, match="another network"):
         other.load(out / "training.safetensors")
+
+
+def test_batches_made_ahead_are_the_same(folders: tuple[Path, Path]) -> None:
+    (folders[0] / "broken.png").write_bytes(b"no picture")
+    source = source_of(folders)
+    ahead = Ahead(source_of(folders), SETTINGS, workers=2)
+    for step in (0, 1, 2, 4, 5):
+        size = SETTINGS.size_at(step)
+        wanted, found = source.batch(step, size, range(2)), ahead.batch(step, size, range(2))
+        assert found.photo_of == wanted.photo_of
+        for name in ("photos", "styles", "mix", "strength"):
+            assert torch.equal(getattr(found, name), getattr(wanted, name))
+    assert ahead.skipped == source.skipped == 1
 
 
 STEPS = """

@@ -138,7 +138,9 @@ def test_field_changes_the_picture(folder: Path, field: str, door: Callable[[dic
 def test_field_changes_the_fast_engines_picture(
     folder: Path, field: str, door: Callable[[dict[str, Any]], Picture]
 ) -> None:
-    AnyStyle(Shape(code=16, near=8, far=8, blocks=2, last=1, experts=2, encoder=(8, 8, 8), deep=(8,), hidden=16)).save("model.safetensors")
+    AnyStyle(Shape(code=16, near=8, far=8, blocks=2, last=1, experts=2, encoder=(8, 8, 8), deep=(8,), hidden=16)).save(
+        "model.safetensors"
+    )
     plain = {"photo": "photo.png", "styles": ("style.png",), "engine": "fast", "precision": "fp32", "threads": 1}
     before, after = door(plain), door(plain | {field: FAST_CHANGES[field]})
     same = before.pixels.shape == after.pixels.shape and np.array_equal(before.pixels, after.pixels)

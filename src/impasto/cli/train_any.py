@@ -53,6 +53,7 @@ def train_any(
     from impasto.hardware import choose_device, choose_dtype, keep_big_blocks
     from impasto.nets.any_style import load_any_style
     from impasto.nets.catalogue import network
+    from impasto.train.ahead import Ahead
     from impasto.train.any_style import HeldOut, Training
     from impasto.train.data import Folder, Source
 
@@ -66,7 +67,10 @@ def train_any(
     source = Source(Folder(content_dir, held_out=100), Folder(style_dir, held_out=40), settings.seed)
     shape = load_any_style(start).shape if start else None
     dtype = choose_dtype("auto", device)
-    training = Training(settings, source, network("vgg16"), shape=shape, device=device, dtype=dtype)
+    # A processor that also trains has none to spare.
+    workers = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1 if device.type != "cpu" else 0
+    batches = Ahead(source, settings, workers) if workers > 0 else source
+    training = Training(settings, batches, network("vgg16"), shape=shape, device=device, dtype=dtype)
     if start:
         training.start_from(load_any_style(start))
     card = f"A network for any style, trained on {len(source.photos)} photos and {len(source.styles)} styles."

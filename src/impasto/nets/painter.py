@@ -42,8 +42,8 @@ class Painter:
 
     @property
     def halo_px(self) -> int:
-        """A pixel depends on no photo further away than this, a multiple of the stride: 16 px a block of the trunk, 4 px
-        one at a quarter of the size, 28 for the layers around them, and what lies between a pixel and its cell."""
+        """A pixel depends on no photo further away than this, a multiple of the stride: 16 px a block of the trunk, 4
+        one at a quarter of the size, 28 the layers around them, and what lies between a pixel and its cell."""
         shape = self.network.shape
         needed = 16 * shape.blocks + 4 * shape.last + 36
         return needed + -needed % STRIDE

@@ -158,7 +158,14 @@ class Batch:
     strength: Float[Tensor, " batch"]
 
     def to(self, device: torch.device) -> Batch:
-        photos, styles, mix, strength = (t.to(device) for t in (self.photos, self.styles, self.mix, self.strength))
+        tensors = (self.photos, self.styles, self.mix, self.strength)
+        photos, styles, mix, strength = (tensor.to(device, non_blocking=True) for tensor in tensors)
+        return Batch(photos, styles, self.photo_of, mix, strength)
+
+    def pin_memory(self) -> Batch:
+        """In memory that a GPU reads by itself; torch's DataLoader asks for it."""
+        tensors = (self.photos, self.styles, self.mix, self.strength)
+        photos, styles, mix, strength = (tensor.pin_memory() for tensor in tensors)
         return Batch(photos, styles, self.photo_of, mix, strength)
 
 
@@ -193,7 +200,12 @@ class Source:
 
     @property
     def skipped(self) -> int:
-        return len(self.photos.skipped) + len(self.styles.skipped)
+        return len(self.unread)
+
+    @property
+    def unread(self) -> set[Path]:
+        """Files met that could not be read."""
+        return {*self.photos.skipped, *self.styles.skipped}
 
     def batch(self, step: int, size: int, groups: range) -> Batch:
         parts = [self.group(np.random.default_rng([self.seed, step, index]), size) for index in groups]
