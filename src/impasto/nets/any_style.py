@@ -3,8 +3,8 @@
 The photo goes through a small residual network at a quarter and an eighth of its size; after each spatial convolution
 instance normalisation takes the photo's own contrast away and the style's code gives a new one (Dumoulin et al. 2017,
 Ghiasi et al. 2017, arXiv:1705.06830). Most convolutions are separable, for speed; what mixes their channels is itself
-a mixture of several layers by the style's code (Yang et al. 2019, arXiv:1904.04971), which costs nothing once a style is
-known. How much of the photo is to be kept is a second input, drawn anew for each sample in training (Dosovitskiy &
+a mixture of several layers by the style's code (Yang et al. 2019, arXiv:1904.04971), which costs nothing once a style
+is known. How much of the photo is to be kept is a second input, drawn anew for each sample in training (Dosovitskiy &
 Djolonga, ICLR 2020): the `strength` dial.
 """
 
