@@ -262,6 +262,8 @@ def from_blocks(places: Float[Tensor, "n c h2 w2"], side: int) -> Float[Tensor, 
 class AnyStyle(nn.Module):
     """The network. `encode` a style once, then call it on as many photos as wanted."""
 
+    grain: Tensor
+
     def __init__(self, shape: Shape | None = None) -> None:
         super().__init__()
         self.shape = shape = shape or Shape()
