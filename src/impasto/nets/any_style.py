@@ -32,8 +32,6 @@ SHIPPED = Path(str(files("impasto") / "data" / "any_style.safetensors"))
 SMALLEST_SIDE_PX = 32
 # Of the network's two levels; sides are padded to multiples of the deeper one.
 NEAR_STRIDE, STRIDE = 4, 8
-# Places of the deeper level after which its grain is repeated: 512 px.
-GRAIN_SIDE = 64
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -79,18 +77,6 @@ def conv(inputs: int, outputs: int, stride: int = 1, *, bias: bool = True) -> nn
 def depthwise(channels: int, size: int) -> nn.Conv2d:
     """Each channel by itself, with mirrored borders."""
     return nn.Conv2d(channels, channels, size, 1, size // 2, groups=channels, bias=False, padding_mode="reflect")
-
-
-def grain_at(
-    grain: Float[Tensor, "side side"], corner: tuple[int, int], like: Float[Tensor, "n c h w"]
-) -> Float[Tensor, "h w"]:
-    """The grain, repeated, under a picture whose upper left place is `corner` of the whole."""
-    side = len(grain)
-    rows, columns = (
-        (torch.arange(length, device=grain.device) + start) % side
-        for length, start in zip(like.shape[2:], corner, strict=True)
-    )
-    return grain[rows][:, columns].to(like.dtype)
 
 
 def zeroed(layer: Layer) -> Layer:
@@ -262,8 +248,6 @@ def from_blocks(places: Float[Tensor, "n c h2 w2"], side: int) -> Float[Tensor, 
 class AnyStyle(nn.Module):
     """The network. `encode` a style once, then call it on as many photos as wanted."""
 
-    grain: Tensor
-
     def __init__(self, shape: Shape | None = None) -> None:
         super().__init__()
         self.shape = shape = shape or Shape()
@@ -274,10 +258,6 @@ class AnyStyle(nn.Module):
         self.dial = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), zeroed(nn.Linear(64, code)))
         self.conv1, self.norm1 = conv(3 * NEAR_STRIDE**2, near, bias=False), StyledNorm(near, code)
         self.conv2, self.norm2 = conv(near, far, stride=2, bias=False), StyledNorm(far, code)
-        # Where a photo is flat, its places differ by this alone, and need not fall into a regular pattern to differ
-        # (Karras et al. 2019, arXiv:1812.04948).
-        self.register_buffer("grain", torch.randn(GRAIN_SIDE, GRAIN_SIDE))
-        self.graininess = nn.Parameter(torch.full((far,), 0.1))
         self.trunk = nn.ModuleList(Residual(far, 5, shape) for _ in range(shape.blocks))
         self.up = StyledMix(far, near, shape.experts, code)
         self.last = nn.ModuleList(Residual(near, 3, shape) for _ in range(shape.last))
@@ -314,18 +294,11 @@ class AnyStyle(nn.Module):
         told: Tensor = code + self.dial(torch.stack([log, log * log], 1).to(code.dtype))
         return told
 
-    def paint(
-        self, photo: Float[Tensor, "n 3 h w"], apply: Apply, corner: tuple[int, int] = (0, 0)
-    ) -> Float[Tensor, "n 3 h w"]:
-        """The pass itself, on photos with sides that are multiples of `STRIDE`.
-
-        corner: row and column, in px and multiples of `STRIDE` too, of the whole picture that the photo is a tile of.
-        """
+    def paint(self, photo: Float[Tensor, "n 3 h w"], apply: Apply) -> Float[Tensor, "n 3 h w"]:
+        """The pass itself, on photos with sides that are multiples of `STRIDE`."""
         x = to_blocks(photo.to(self.conv1.weight.dtype), NEAR_STRIDE)
         x = F.relu(apply(self.norm1, self.conv1(x)), inplace=True)
         low = F.relu(apply(self.norm2, self.conv2(x)), inplace=True)
-        place = corner[0] // STRIDE, corner[1] // STRIDE
-        low = low + grain_at(self.grain, place, low) * self.graininess.to(low.dtype).view(-1, 1, 1)
         for block in self.trunk:
             low = block(low, apply)
         # Bilinear, so that no grid of doubled pixels is left.

@@ -14,6 +14,7 @@ from pathlib import Path
 from shutil import copy
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from impasto.errors import JobError
-from impasto.nets.any_style import AnyStyle, Shape, content_weight
+from impasto.nets.any_style import STRIDE, AnyStyle, Shape, content_weight
 from impasto.nets.cnn import Cnn
 from impasto.nets.painter import stylize_fast
 from impasto.nets.passes import ExplicitPass
@@ -31,6 +32,8 @@ from impasto.train.data import Batch, Batches, Folder, Source
 from impasto.train.objective import CONTENT_LAYER, STYLE_LAYERS, Grams, Objective
 from impasto.train.settings import Settings
 
+# Tells the random numbers of moves from those of a batch's groups.
+MOVED = 1 << 20
 SHEET_STRENGTHS = (0.4, 0.7, 1.0)
 COLUMNS = ["step", "size", "rate", "seconds", "content", "style", *STYLE_LAYERS, "skipped"]
 HELD_OUT_COLUMNS = ["step", "strength", "content", "style", *STYLE_LAYERS]
@@ -81,10 +84,13 @@ class Training:
         """One step; returns its distances, meaned over all samples of all processes."""
         settings, step = self.settings, self.step
         batch = self.source.batch(step, settings.size_at(step), self.groups).to(self.device)
+        photos = batch.photos[batch.photo_of]
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             codes = batch.mix @ self.network.encode(batch.styles)
-            pictures = self.network(batch.photos[batch.photo_of], codes, batch.strength)
+            pictures = self.network(photos, codes, batch.strength)
         gradient, distances = self.judge(pictures.detach(), batch)
+        if settings.steady:
+            gradient = gradient + settings.steady * self.unsteadiness(pictures.detach(), photos, codes, batch.strength)
         self.optimizer.zero_grad()
         pictures.backward(gradient)
         self.average_gradients()
@@ -103,6 +109,28 @@ class Training:
         grams, weight = self.style_grams(batch), content_weight(batch.strength)
         targets = self.objective.targets(batch.photos, grams, batch.photo_of, batch.mix, weight)
         return self.objective(pictures, targets)
+
+    @torch.no_grad()
+    def unsteadiness(
+        self,
+        pictures: Float[Tensor, "n 3 h w"],
+        photos: Float[Tensor, "n 3 h w"],
+        codes: Float[Tensor, "n k"],
+        strength: Float[Tensor, " n"],
+    ) -> Float[Tensor, "n 3 h w"]:
+        """The gradient of the mean squared difference to the pictures of the same photos moved by some pixels.
+
+        What a network paints at the places of its own grid, rather than of the photo's, does not move with the photo.
+        """
+        down, right = np.random.default_rng([self.settings.seed, self.step, MOVED]).integers(0, STRIDE, 2).tolist()
+        height, width = photos.shape[2:]
+        moved = F.pad(photos, (right, 0, down, 0), mode="reflect")[..., :height, :width]
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            there = self.network(moved, codes, strength)
+        gradient = torch.zeros_like(pictures)
+        difference = pictures[..., : height - down, : width - right] - there[..., down:, right:]
+        gradient[..., : height - down, : width - right] = difference * (2 / pictures.numel())
+        return gradient
 
     def style_grams(self, batch: Batch) -> Grams:
         return self.objective.grams(batch.styles)

@@ -36,6 +36,9 @@ class Settings(BaseModel):
     average: float = Field(0.999, ge=0, lt=1, description="Of the moving average of the weights, which is what ships.")
     hard: float = Field(1.0, gt=0, description="Relative Gram distance beyond which a style counts by its root.")
     tv_weight: float = Field(1.0, ge=0, description="Total variation: more gives smoother pictures.")
+    steady: float = Field(
+        20.0, ge=0, description="Difference made by moving the photo some px: more leaves less of a grid in flat areas."
+    )
     seed: int = Field(0, ge=0, description="Of all that is drawn.")
 
     def rate_at(self, step: int) -> float:
