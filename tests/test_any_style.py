@@ -284,6 +284,22 @@ def test_train_logs_and_goes_on(folders: tuple[Path, Path], tmp_path: Path) -> N
         other.load(out / "training.safetensors")
 
 
+def test_steady_brings_a_moved_photo_to_the_moved_picture(folders: tuple[Path, Path]) -> None:
+    photo, style = (to_tensor(shapes_picture(64, 64, seed)) for seed in (90, 91))
+
+    def unsteadiness(steady: float) -> float:
+        settings = SETTINGS.model_copy(update={"steps": 40, "steady": steady})
+        training = training_of(folders, settings)
+        for _ in range(40):
+            training.run_step()
+        network = training.network
+        whole = stylize_fast(network, photo, network.encode(style), 0.7)
+        moved = stylize_fast(network, photo[..., 3:, 2:], network.encode(style), 0.7)
+        return float((whole[..., 3:, 2:] - moved)[..., 8:-8, 8:-8].square().mean())
+
+    assert unsteadiness(300.0) < 0.6 * unsteadiness(0.0)
+
+
 def test_batches_made_ahead_are_the_same(folders: tuple[Path, Path]) -> None:
     (folders[0] / "broken.png").write_bytes(b"no picture")
     source = source_of(folders)
