@@ -108,7 +108,7 @@ class FastEngine:
         for core in tiles:
             window = widened(core, painter.halo_px, self.photo.shape[2], self.photo.shape[3])
             photo = window.of(self.photo[0])[None].contiguous()
-            pixels = painter.paint(photo, statistics)
+            pixels = painter.paint(photo, statistics, (window.top, window.left))
             if self.grey:
                 pixels = luma(pixels).expand_as(pixels)
             inner = core.relative_to(window)

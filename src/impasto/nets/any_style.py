@@ -18,9 +18,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -32,6 +33,8 @@ SHIPPED = Path(str(files("impasto") / "data" / "any_style.safetensors"))
 SMALLEST_SIDE_PX = 32
 # Of the network's two levels; sides are padded to multiples of the deeper one.
 NEAR_STRIDE, STRIDE = 4, 8
+# Pixels after which the grain is repeated.
+GRAIN_SIDE = 512
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -58,7 +61,7 @@ class Shape:
     hidden: int = 384
 
 
-# Of one style: about 150,000 parameters.
+# Of one style: about 180,000 parameters.
 ONE_STYLE = Shape(code=8, near=32, far=64, experts=1, encoder=(), deep=())
 
 
@@ -77,6 +80,28 @@ def conv(inputs: int, outputs: int, stride: int = 1, *, bias: bool = True) -> nn
 def depthwise(channels: int, size: int) -> nn.Conv2d:
     """Each channel by itself, with mirrored borders."""
     return nn.Conv2d(channels, channels, size, 1, size // 2, groups=channels, bias=False, padding_mode="reflect")
+
+
+def made_grain() -> UInt8[Tensor, "side side"]:
+    """Noise as strong in every octave (1/f), seamless where it is repeated; `grain_under` reads it."""
+    spectrum = np.fft.rfft2(np.random.default_rng(0).standard_normal((GRAIN_SIDE, GRAIN_SIDE)))
+    down, across = np.fft.fftfreq(GRAIN_SIDE)[:, None], np.fft.rfftfreq(GRAIN_SIDE)
+    # Waves longer than the network sees are left out.
+    spectrum /= np.maximum(np.hypot(down, across), 1 / 64)
+    noise = np.fft.irfft2(spectrum)
+    return torch.from_numpy((128 + 42 * noise / noise.std()).clip(0, 255).round().astype(np.uint8))
+
+
+def grain_under(
+    grain: UInt8[Tensor, "side side"], corner: tuple[int, int], photo: Float[Tensor, "n 3 h w"]
+) -> Float[Tensor, "n 1 h w"]:
+    """The grain about 0, deviation 1, under a photo whose upper left pixel is `corner` of the whole."""
+    rows, columns = (
+        (torch.arange(length, device=grain.device) + start) % len(grain)
+        for length, start in zip(photo.shape[2:], corner, strict=True)
+    )
+    part = (grain[rows][:, columns].to(photo.dtype) - 128) / 42
+    return part.expand(len(photo), 1, -1, -1)
 
 
 def zeroed(layer: Layer) -> Layer:
@@ -248,6 +273,8 @@ def from_blocks(places: Float[Tensor, "n c h2 w2"], side: int) -> Float[Tensor, 
 class AnyStyle(nn.Module):
     """The network. `encode` a style once, then call it on as many photos as wanted."""
 
+    grain: Tensor
+
     def __init__(self, shape: Shape | None = None) -> None:
         super().__init__()
         self.shape = shape = shape or Shape()
@@ -256,7 +283,10 @@ class AnyStyle(nn.Module):
         if self.encoder is None:
             self.own = nn.Parameter(torch.ones(1, code))
         self.dial = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), zeroed(nn.Linear(64, code)))
-        self.conv1, self.norm1 = conv(3 * NEAR_STRIDE**2, near, bias=False), StyledNorm(near, code)
+        # Where a photo is flat, its places differ by this alone, and need not fall into a regular pattern to differ
+        # (Karras et al. 2019, arXiv:1812.04948).
+        self.register_buffer("grain", made_grain())
+        self.conv1, self.norm1 = conv(4 * NEAR_STRIDE**2, near, bias=False), StyledNorm(near, code)
         self.conv2, self.norm2 = conv(near, far, stride=2, bias=False), StyledNorm(far, code)
         self.trunk = nn.ModuleList(Residual(far, 5, shape) for _ in range(shape.blocks))
         self.up = StyledMix(far, near, shape.experts, code)
@@ -276,15 +306,20 @@ class AnyStyle(nn.Module):
         return code.float()
 
     def forward(
-        self, photo: Float[Tensor, "n 3 h w"], code: Float[Tensor, "n k"], strength: Float[Tensor, " n"]
+        self,
+        photo: Float[Tensor, "n 3 h w"],
+        code: Float[Tensor, "n k"],
+        strength: Float[Tensor, " n"],
+        corner: tuple[int, int] = (0, 0),
     ) -> Float[Tensor, "n 3 h w"]:
         """Paint photos (RGB, 0..1, sides from 32 px), each with its own code and strength.
 
-        strength: 0 gives the photo itself, 1 the boldest picture; below `FADE` the photo shows through.
+        strength: 0 gives the photo itself, 1 the boldest picture; below `FADE` the photo shows through. corner: as in
+        `paint`.
         """
         code = self.dialled(code, strength)
         height, width = photo.shape[2:]
-        painted = self.paint(mirrored(photo, STRIDE), lambda layer, x: layer(x, code))
+        painted = self.paint(mirrored(photo, STRIDE), lambda layer, x: layer(x, code), corner)
         share = (strength / FADE).clamp(0, 1).view(-1, 1, 1, 1)
         return torch.lerp(photo.float(), painted[..., :height, :width].float(), share.float())
 
@@ -294,9 +329,15 @@ class AnyStyle(nn.Module):
         told: Tensor = code + self.dial(torch.stack([log, log * log], 1).to(code.dtype))
         return told
 
-    def paint(self, photo: Float[Tensor, "n 3 h w"], apply: Apply) -> Float[Tensor, "n 3 h w"]:
-        """The pass itself, on photos with sides that are multiples of `STRIDE`."""
-        x = to_blocks(photo.to(self.conv1.weight.dtype), NEAR_STRIDE)
+    def paint(
+        self, photo: Float[Tensor, "n 3 h w"], apply: Apply, corner: tuple[int, int] = (0, 0)
+    ) -> Float[Tensor, "n 3 h w"]:
+        """The pass itself, on photos with sides that are multiples of `STRIDE`.
+
+        corner: row and column in px at which the photo lies in the whole picture that it is a tile of.
+        """
+        photo = photo.to(self.conv1.weight.dtype)
+        x = to_blocks(torch.cat([photo, grain_under(self.grain, corner, photo)], 1), NEAR_STRIDE)
         x = F.relu(apply(self.norm1, self.conv1(x)), inplace=True)
         low = F.relu(apply(self.norm2, self.conv2(x)), inplace=True)
         for block in self.trunk:
@@ -311,7 +352,10 @@ class AnyStyle(nn.Module):
     def save(self, file: str | Path, card: dict[str, str] | None = None) -> None:
         """Write the weights in half precision, with the network's sizes and a model card in the file's header."""
         header = {"format": FORMAT, "shape": json.dumps(asdict(self.shape)), **(card or {})}
-        tensors = {name: tensor.detach().half().contiguous() for name, tensor in self.state_dict().items()}
+        tensors = {
+            name: (tensor.detach().half() if tensor.is_floating_point() else tensor).contiguous()
+            for name, tensor in self.state_dict().items()
+        }
         temporary = Path(file).with_suffix(".part")
         try:
             save_file(tensors, str(temporary), header)
@@ -343,7 +387,7 @@ def load_any_style(file: str | Path) -> AnyStyle:
     wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
     if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
         raise UserError(f"{file} does not hold the tensors that its header tells of: get a whole copy of it.")
-    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
 
 

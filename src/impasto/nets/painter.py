@@ -49,10 +49,13 @@ class Painter:
         return needed + -needed % STRIDE
 
     @torch.inference_mode()
-    def paint(self, photo: Float[Tensor, "1 3 h w"], statistics: Statistics | None = None) -> Float[Tensor, "1 3 h w"]:
+    def paint(
+        self, photo: Float[Tensor, "1 3 h w"], statistics: Statistics | None = None, corner: tuple[int, int] = (0, 0)
+    ) -> Float[Tensor, "1 3 h w"]:
         """The picture at full share, float32 in 0..1; photo: RGB, 0..1, sides from 32 px.
 
-        statistics: those of another picture, such as the whole that a tile is of; the photo's own where None.
+        statistics: those of another picture, such as the whole that a tile is of; the photo's own where None. corner:
+        row and column at which the photo lies in that whole.
         """
 
         def apply(layer: Styled, x: Tensor) -> Tensor:
@@ -65,7 +68,7 @@ class Painter:
             return F.batch_norm(x, *statistics[layer], scale, shift)
 
         height, width = photo.shape[2:]
-        painted = self.network.paint(mirrored(photo, STRIDE), apply)
+        painted = self.network.paint(mirrored(photo, STRIDE), apply, corner)
         return painted[..., :height, :width].float()
 
     @torch.inference_mode()

@@ -126,7 +126,7 @@ class Training:
         height, width = photos.shape[2:]
         moved = F.pad(photos, (right, 0, down, 0), mode="reflect")[..., :height, :width]
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            there = self.network(moved, codes, strength)
+            there = self.network(moved, codes, strength, (-down, -right))
         gradient = torch.zeros_like(pictures)
         difference = pictures[..., : height - down, : width - right] - there[..., down:, right:]
         gradient[..., : height - down, : width - right] = difference * (2 / pictures.numel())
