@@ -33,8 +33,8 @@ SHIPPED = Path(str(files("impasto") / "data" / "any_style.safetensors"))
 SMALLEST_SIDE_PX = 32
 # Of the network's two levels; sides are padded to multiples of the deeper one.
 NEAR_STRIDE, STRIDE = 4, 8
-# Pixels after which the grain is repeated.
-GRAIN_SIDE = 512
+# Pixels after which the grain is repeated, and its mean and deviation as bytes.
+GRAIN_SIDE, GRAIN_MEAN, GRAIN_DEVIATION = 512, 128, 42
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -89,7 +89,7 @@ def made_grain() -> UInt8[Tensor, "side side"]:
     # Waves longer than the network sees are left out.
     spectrum /= np.maximum(np.hypot(down, across), 1 / 64)
     noise = np.fft.irfft2(spectrum)
-    return torch.from_numpy((128 + 42 * noise / noise.std()).clip(0, 255).round().astype(np.uint8))
+    return torch.from_numpy((GRAIN_MEAN + GRAIN_DEVIATION * noise / noise.std()).clip(0, 255).round().astype(np.uint8))
 
 
 def grain_under(
@@ -100,7 +100,7 @@ def grain_under(
         (torch.arange(length, device=grain.device) + start) % len(grain)
         for length, start in zip(photo.shape[2:], corner, strict=True)
     )
-    part = (grain[rows][:, columns].to(photo.dtype) - 128) / 42
+    part = (grain[rows][:, columns].to(photo.dtype) - GRAIN_MEAN) / GRAIN_DEVIATION
     return part.expand(len(photo), 1, -1, -1)
 
 
