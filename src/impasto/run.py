@@ -368,7 +368,7 @@ def drafted(engine: FastEngine, moves: Sequence[tuple[int, int]], height: int, w
     mean = torch.zeros_like(engine.photo)
     for down, right in moves:
         photo = F.pad(engine.photo, (right, PATTERN_PX - right, down, PATTERN_PX - down), mode="reflect")
-        painted = replace(engine, photo=photo).run().picture
+        painted = replace(engine, photo=photo, corner=(-down, -right)).run().picture
         mean += painted[:, :, down : down + rows, right : right + columns] / len(moves)
     return F.interpolate(mean, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
 

@@ -96,11 +96,16 @@ def grain_under(
     grain: UInt8[Tensor, "side side"], corner: tuple[int, int], photo: Float[Tensor, "n 3 h w"]
 ) -> Float[Tensor, "n 1 h w"]:
     """The grain about 0, deviation 1, under a photo whose upper left pixel is `corner` of the whole."""
-    rows, columns = (
-        (torch.arange(length, device=grain.device) + start) % len(grain)
-        for length, start in zip(photo.shape[2:], corner, strict=True)
-    )
-    part = (grain[rows][:, columns].to(photo.dtype) - GRAIN_MEAN) / GRAIN_DEVIATION
+    side = len(grain)
+    if torch.onnx.is_in_onnx_export():
+        # By number, since the file is of any size, and a number of repetitions would be fixed.
+        rows, columns = (torch.arange(length, device=grain.device) % side for length in photo.shape[2:])
+        whole = grain[rows][:, columns]
+    else:
+        height, width = photo.shape[2:]
+        moved = grain.roll((-corner[0], -corner[1]), (0, 1)) if any(corner) else grain
+        whole = moved.repeat(-(-height // side), -(-width // side))[:height, :width]
+    part = (whole.to(photo.dtype) - GRAIN_MEAN) / GRAIN_DEVIATION
     return part.expand(len(photo), 1, -1, -1)
 
 
@@ -256,8 +261,8 @@ class StyleEncoder(nn.Module):
         return code
 
 
-def to_blocks(picture: Float[Tensor, "n 3 h w"], side: int) -> Float[Tensor, "n c h2 w2"]:
-    """Each side x side pixels as one place of 3 side² channels, in channels_last memory by one copy."""
+def to_blocks(picture: Float[Tensor, "n c h w"], side: int) -> Float[Tensor, "n k h2 w2"]:
+    """Each side x side pixels as one place of c side² channels, in channels_last memory by one copy."""
     count, channels, height, width = picture.shape
     places = picture.reshape(count, channels, height // side, side, width // side, side).permute(0, 2, 4, 1, 3, 5)
     return places.reshape(count, height // side, width // side, channels * side * side).permute(0, 3, 1, 2)
@@ -343,7 +348,7 @@ class AnyStyle(nn.Module):
         for block in self.trunk:
             low = block(low, apply)
         # Bilinear, so that no grid of doubled pixels is left.
-        x = x + F.interpolate(apply(self.up, low), scale_factor=2, mode="bilinear", align_corners=False)
+        x = F.interpolate(apply(self.up, low), scale_factor=2, mode="bilinear", align_corners=False).add_(x)
         for block in self.last:
             x = block(x, apply)
         x = F.relu(apply(self.norm3, x), inplace=True)

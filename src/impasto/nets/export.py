@@ -31,6 +31,20 @@ class WithStyle(nn.Module):
         return painted
 
 
+class WithCode(nn.Module):
+    """The network without its encoder: photo, code and strength to picture."""
+
+    def __init__(self, network: AnyStyle) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, photo: Float[Tensor, "1 3 h w"], code: Float[Tensor, "1 k"], strength: Float[Tensor, 1]
+    ) -> Float[Tensor, "1 3 h w"]:
+        painted: Tensor = self.network(photo, code, strength)
+        return painted
+
+
 class OfOneStyle(nn.Module):
     """A network of one style: photo and strength to picture."""
 
@@ -59,7 +73,7 @@ def export_onnx(network: AnyStyle, file: Path, given: Literal["style", "code"] =
         module, inputs = WithStyle(network), {"photo": photo, "style": style, "strength": strength}
         sizes["style"] = {2: "style_height", 3: "style_width"}
     else:
-        module, inputs = network, {"photo": photo, "code": network.encode(style), "strength": strength}
+        module, inputs = WithCode(network), {"photo": photo, "code": network.encode(style), "strength": strength}
     temporary = file.with_suffix(".part")
     try:
         with warnings.catch_warnings():
