@@ -221,7 +221,7 @@ def network() -> AnyStyle:
     # Random codes have next to no effect on a new network: make them have one.
     small = AnyStyle(Shape(code=8, near=16, far=16, blocks=1, last=1, experts=2, encoder=(8, 8), deep=(8,), hidden=16))
     with torch.no_grad():
-        small.out.affine.weight.normal_(0, 1)
+        small.out.affine.weight.normal_(0, 0.3)
         small.dial[-1].weight.normal_(0, 1)
     return small.eval()
 
