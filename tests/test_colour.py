@@ -18,8 +18,9 @@ from impasto.colour import (
 )
 
 # The two branches of the sRGB curve, as the standard rounds them, miss each other by 3e-8.
-# In float32 less than a hundredth of an 8-bit step, black being the worst.
-TOLERANCE = {np.float32: 3.9e-5, np.float64: 1e-7}
+TOLERANCE = {np.float32: 2e-5, np.float64: 1e-7}
+# In float32 a channel of 0 beside bright ones comes back with their rounding, a hundredth of an 8-bit step at most.
+OKLAB_TOLERANCE = {np.float32: 3.9e-5, np.float64: 1e-7}
 
 
 def pictures(dtype: type) -> st.SearchStrategy[np.ndarray]:
@@ -56,8 +57,8 @@ def test_oklab_and_back(dtype: type, data: st.DataObject) -> None:
     rgb = data.draw(pictures(dtype))
     lab = srgb_to_oklab(rgb)
     assert lab.dtype == dtype
-    np.testing.assert_allclose(oklab_to_srgb(lab), rgb, atol=TOLERANCE[dtype])
-    np.testing.assert_allclose(into_gamut(lab), rgb, atol=TOLERANCE[dtype])
+    np.testing.assert_allclose(oklab_to_srgb(lab), rgb, atol=OKLAB_TOLERANCE[dtype])
+    np.testing.assert_allclose(into_gamut(lab), rgb, atol=OKLAB_TOLERANCE[dtype])
 
 
 def test_linear_light_of_middle_grey() -> None:

@@ -33,6 +33,8 @@ SHIPPED = Path(str(files("impasto") / "data" / "any_style.safetensors"))
 SMALLEST_SIDE_PX = 32
 # Of the network's two levels; sides are padded to multiples of the deeper one.
 NEAR_STRIDE, STRIDE = 4, 8
+# What is added to a variance before its root is taken; torch's own default.
+EPSILON = 1e-5
 # Pixels after which the grain is repeated, and its mean and deviation as bytes.
 GRAIN_SIDE, GRAIN_MEAN, GRAIN_DEVIATION = 512, 128, 42
 
@@ -128,7 +130,7 @@ def moments(features: Float[Tensor, "n c h w"]) -> list[Float[Tensor, "n c"]]:
     # Of a style as small as 32 px one feature is left, which varies by nothing.
     correction = int(features.shape[2] * features.shape[3] > 1)
     variance, mean = torch.var_mean(features.float(), (2, 3), correction=correction)
-    return [mean, (variance + 1e-5).sqrt()]
+    return [mean, (variance + EPSILON).sqrt()]
 
 
 class StyledNorm(nn.Module):
@@ -147,7 +149,7 @@ class StyledNorm(nn.Module):
         if torch.onnx.is_in_onnx_export():
             # The exporter's own needs to know the channels, and has lost track of them.
             variance, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
-            return torch.addcmul(shift, (x - mean) * torch.rsqrt(variance + 1e-5), scale)
+            return torch.addcmul(shift, (x - mean) * torch.rsqrt(variance + EPSILON), scale)
         return torch.addcmul(shift, F.instance_norm(x), scale)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -17,43 +18,16 @@ from impasto.nets.any_style import AnyStyle
 OPSET = 17
 
 
-class WithStyle(nn.Module):
-    """The whole network: photo, style picture and strength to picture."""
+class Exported(nn.Module):
+    """Photo, what tells the style where anything does, and strength to picture."""
 
-    def __init__(self, network: AnyStyle) -> None:
+    def __init__(self, network: AnyStyle, code: Callable[..., Tensor]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.code = network, code
 
-    def forward(
-        self, photo: Float[Tensor, "1 3 h w"], style: Float[Tensor, "1 3 h2 w2"], strength: Float[Tensor, 1]
-    ) -> Float[Tensor, "1 3 h w"]:
-        painted: Tensor = self.network(photo, self.network.encode(style), strength)
-        return painted
-
-
-class WithCode(nn.Module):
-    """The network without its encoder: photo, code and strength to picture."""
-
-    def __init__(self, network: AnyStyle) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(
-        self, photo: Float[Tensor, "1 3 h w"], code: Float[Tensor, "1 k"], strength: Float[Tensor, 1]
-    ) -> Float[Tensor, "1 3 h w"]:
-        painted: Tensor = self.network(photo, code, strength)
-        return painted
-
-
-class OfOneStyle(nn.Module):
-    """A network of one style: photo and strength to picture."""
-
-    def __init__(self, network: AnyStyle) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, photo: Float[Tensor, "1 3 h w"], strength: Float[Tensor, 1]) -> Float[Tensor, "1 3 h w"]:
-        painted: Tensor = self.network(photo, self.network.own, strength)
+    def forward(self, photo: Float[Tensor, "1 3 h w"], *given: Tensor) -> Float[Tensor, "1 3 h w"]:
+        *style, strength = given
+        painted: Tensor = self.network(photo, self.code(*style), strength)
         return painted
 
 
@@ -66,14 +40,14 @@ def export_onnx(network: AnyStyle, file: Path, given: Literal["style", "code"] =
     # Sizes that are no multiples of the stride, so that the padding is part of what is traced.
     photo, style, strength = torch.rand(1, 3, 70, 83), torch.rand(1, 3, 65, 77), torch.tensor([0.7])
     sizes = {"photo": {2: "height", 3: "width"}, "picture": {2: "height", 3: "width"}}
-    module: nn.Module
+    code: Callable[..., Tensor]
     if network.encoder is None:
-        module, inputs = OfOneStyle(network), {"photo": photo, "strength": strength}
+        code, inputs = lambda: network.own, {"photo": photo, "strength": strength}
     elif given == "style":
-        module, inputs = WithStyle(network), {"photo": photo, "style": style, "strength": strength}
+        code, inputs = network.encode, {"photo": photo, "style": style, "strength": strength}
         sizes["style"] = {2: "style_height", 3: "style_width"}
     else:
-        module, inputs = WithCode(network), {"photo": photo, "code": network.encode(style), "strength": strength}
+        code, inputs = lambda code: code, {"photo": photo, "code": network.encode(style), "strength": strength}
     temporary = file.with_suffix(".part")
     try:
         with warnings.catch_warnings():
@@ -81,7 +55,7 @@ def export_onnx(network: AnyStyle, file: Path, given: Literal["style", "code"] =
             # asks for more packages.
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                module.eval(), tuple(inputs.values()), str(temporary), input_names=list(inputs),
+                Exported(network, code).eval(), tuple(inputs.values()), str(temporary), input_names=list(inputs),
                 output_names=["picture"], opset_version=OPSET, dynamic_axes=sizes, dynamo=False,
             )  # fmt: skip
         written = onnx.load(str(temporary))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from impasto.nets.any_style import FADE, STRIDE, AnyStyle, Styled, StyledMix, StyledNorm, ToPicture, mirrored
+from impasto.nets.any_style import EPSILON, FADE, STRIDE, AnyStyle, Styled, StyledMix, StyledNorm, ToPicture, mirrored
 
 Statistics = dict[StyledNorm, tuple[Tensor, Tensor]]
 """Mean and variance of the channels that each layer normalises."""
-# What is added to a variance before its root is taken; torch's own default.
-EPSILON = 1e-5
 
 
 class Painter:
@@ -58,9 +58,7 @@ class Painter:
         row and column at which the photo lies in that whole.
         """
 
-        def apply(layer: Styled, x: Tensor) -> Tensor:
-            if not isinstance(layer, StyledNorm):
-                return self.convolved(layer, x)
+        def norm(layer: StyledNorm, x: Tensor) -> Tensor:
             scale, shift = self.affines[layer]
             if statistics is None:
                 # On one channels_last picture this is an instance norm in one pass; instance_norm copies twice.
@@ -68,24 +66,34 @@ class Painter:
             return F.batch_norm(x, *statistics[layer], scale, shift)
 
         height, width = photo.shape[2:]
-        painted = self.network.paint(mirrored(photo, STRIDE), apply, corner)
-        return painted[..., :height, :width].float()
+        return self.passed(photo, norm, corner)[..., :height, :width].float()
 
     @torch.inference_mode()
     def statistics(self, photo: Float[Tensor, "1 3 h w"]) -> Statistics:
         """Statistics of a photo as it is painted, for `paint`."""
         found: Statistics = {}
 
-        def apply(layer: Styled, x: Tensor) -> Tensor:
-            if not isinstance(layer, StyledNorm):
-                return self.convolved(layer, x)
+        def norm(layer: StyledNorm, x: Tensor) -> Tensor:
             scale, shift = self.affines[layer]
             normed, mean, inverse = torch.native_batch_norm(x, scale, shift, None, None, True, 0.0, EPSILON)
             found[layer] = mean, inverse.pow(-2) - EPSILON
             return normed
 
-        self.network.paint(mirrored(photo, STRIDE), apply)
+        self.passed(photo, norm)
         return found
+
+    def passed(
+        self,
+        photo: Float[Tensor, "1 3 h w"],
+        norm: Callable[[StyledNorm, Tensor], Tensor],
+        corner: tuple[int, int] = (0, 0),
+    ) -> Float[Tensor, "1 3 h2 w2"]:
+        """The network's pass with the kernels worked out, normalised by `norm`."""
+
+        def apply(layer: Styled, x: Tensor) -> Tensor:
+            return norm(layer, x) if isinstance(layer, StyledNorm) else self.convolved(layer, x)
+
+        return self.network.paint(mirrored(photo, STRIDE), apply, corner)
 
     def convolved(self, layer: StyledMix | ToPicture, x: Tensor) -> Tensor:
         weight, bias = self.kernels[layer]

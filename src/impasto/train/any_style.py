@@ -85,7 +85,7 @@ class Training:
         settings, step = self.settings, self.step
         batch = self.source.batch(step, settings.size_at(step), self.groups).to(self.device)
         photos = batch.photos[batch.photo_of]
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with self.autocast():
             codes = batch.mix @ self.network.encode(batch.styles)
             pictures = self.network(photos, codes, batch.strength)
         gradient, distances = self.judge(pictures.detach(), batch)
@@ -101,6 +101,10 @@ class Training:
         decay = min(settings.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
         return self.meaned(distances)
+
+    def autocast(self) -> torch.autocast:
+        """What the networks are run in."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def judge(
         self, pictures: Float[Tensor, "n 3 h w"], batch: Batch
@@ -125,7 +129,7 @@ class Training:
         down, right = np.random.default_rng([self.settings.seed, self.step, MOVED]).integers(0, STRIDE, 2).tolist()
         height, width = photos.shape[2:]
         moved = F.pad(photos, (right, 0, down, 0), mode="reflect")[..., :height, :width]
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with self.autocast():
             there = self.network(moved, codes, strength, (-down, -right))
         gradient = torch.zeros_like(pictures)
         difference = pictures[..., : height - down, : width - right] - there[..., down:, right:]

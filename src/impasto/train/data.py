@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -158,14 +159,14 @@ class Batch:
     strength: Float[Tensor, " batch"]
 
     def to(self, device: torch.device) -> Batch:
-        tensors = (self.photos, self.styles, self.mix, self.strength)
-        photos, styles, mix, strength = (tensor.to(device, non_blocking=True) for tensor in tensors)
-        return Batch(photos, styles, self.photo_of, mix, strength)
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """In memory that a GPU reads by itself; torch's DataLoader asks for it."""
-        tensors = (self.photos, self.styles, self.mix, self.strength)
-        photos, styles, mix, strength = (tensor.pin_memory() for tensor in tensors)
+        return self.each(lambda tensor: tensor.pin_memory())
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        photos, styles, mix, strength = map(change, (self.photos, self.styles, self.mix, self.strength))
         return Batch(photos, styles, self.photo_of, mix, strength)
 
 

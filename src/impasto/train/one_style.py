@@ -81,7 +81,7 @@ class OneStyleTraining(Training):
         if self.step >= self.settings.copied:
             return super().judge(pictures, batch)
         codes = self.code.expand(len(pictures), -1)
-        with torch.no_grad(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with torch.no_grad(), self.autocast():
             wanted = self.teacher(batch.photos, codes, batch.strength)
         difference = pictures - wanted
         unknown = {name: difference.new_full((len(pictures),), float("nan")) for name in STYLE_LAYERS}
