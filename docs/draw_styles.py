@@ -98,6 +98,24 @@ def ink(rng: Rng) -> Array:
     return rng.uniform(0.75, 1, 3)
 
 
+def inked(picture: Array, mask: Array, rng: Rng) -> Array:
+    """The picture with ink where the mask is 1."""
+    return picture * (1 - mask) + ink(rng) * mask
+
+
+def flattened(pic: Array, size: int) -> Array:
+    """The picture without what is finer than about `size` places of half its size."""
+    small = ndimage.median_filter(pic[::2, ::2], (size, size, 1)).astype(np.float32)
+    channels = [Image.fromarray(small[..., c]).resize((N, N), Image.Resampling.BICUBIC) for c in range(3)]
+    return np.stack([np.asarray(channel) for channel in channels], -1)
+
+
+def means(picture: Array, label: Array) -> Array:
+    """The mean colour under each label."""
+    labels = np.arange(label.max() + 1)
+    return np.stack([ndimage.mean(picture[..., c], label, labels) for c in range(3)], 1)
+
+
 def field(pic: Array, rng: Rng) -> Array:
     """Directions along which strokes lie: of the picture's edges, or swirling."""
     if rng.random() < 0.6:
@@ -151,7 +169,7 @@ def cells(pic: Array, rng: Rng) -> Array:
     if rng.random() < 0.8:
         w = rng.uniform(0.8, 5)
         m = np.clip(w - gap, 0, 1)[..., None]
-        out = out * (1 - m) + ink(rng) * m
+        out = inked(out, m, rng)
     return out
 
 
@@ -171,7 +189,7 @@ def planes(pic: Array, rng: Rng) -> Array:
         shade += rng.uniform(-1, 1) * np.exp(-np.abs(t) * rng.uniform(4, 20)) * np.sign(t)
     _, label = np.unique(label, return_inverse=True)
     label = label.reshape(N, N)
-    cols = np.stack([ndimage.mean(out[..., c], label, np.arange(label.max() + 1)) for c in range(3)], 1)
+    cols = means(out, label)
     if rng.random() < 0.5:
         pal = palette(pic, rng, int(rng.integers(4, 10)))
         cols = pal[rng.integers(0, len(pal), len(cols))] if rng.random() < 0.4 else pal[cKDTree(pal).query(cols)[1]]
@@ -179,7 +197,7 @@ def planes(pic: Array, rng: Rng) -> Array:
     out = out * (1 - mixing) + cols[label] * mixing + shade[..., None] * rng.uniform(0.05, 0.3)
     if rng.random() < 0.6:
         m = thick(edges_of(label), rng.uniform(1, 6)) * rng.uniform(0.4, 1)
-        out = out * (1 - m) + ink(rng) * m
+        out = inked(out, m, rng)
     return out
 
 
@@ -270,8 +288,7 @@ def hatching(pic: Array, rng: Rng) -> Array:
         need = np.clip((1 - k / layers * 0.8 - tone) * 1.6, 0, 1)
         dark = np.maximum(dark, np.clip((need - line) * rng.uniform(2, 5) + 0.1, 0, 1) * (need > 0.05))
     blur = ndimage.gaussian_filter
-    g = tone
-    e = np.clip((blur(g, 2.4) - blur(g, 1)) * rng.uniform(10, 40), 0, 1)
+    e = np.clip((blur(tone, 2.4) - blur(tone, 1)) * rng.uniform(10, 40), 0, 1)
     dark = np.maximum(dark * rng.uniform(0.5, 1), e * (rng.random() < 0.8))
     dark *= np.clip(0.85 + 0.25 * smooth(rng, 120, 1), 0, 1)
     paper = np.clip(rng.uniform(0.8, 1) + 0.02 * smooth(rng, 150, 1), 0, 1)[..., None] * np.clip(
@@ -287,14 +304,7 @@ def hatching(pic: Array, rng: Rng) -> Array:
 def posters(pic: Array, rng: Rng) -> Array:
     """Flat colours with or without outlines; woodcuts with two."""
     k = int(rng.integers(2, 12))
-    soft = ndimage.median_filter(pic[::2, ::2], (int(rng.integers(3, 9)),) * 2 + (1,))
-    soft = np.stack(
-        [
-            np.asarray(Image.fromarray(soft[..., c].astype(np.float32)).resize((N, N), Image.Resampling.BICUBIC))
-            for c in range(3)
-        ],
-        -1,
-    )
+    soft = flattened(pic, int(rng.integers(3, 9)))
     label = (
         quantised(np.clip(soft, 0, 1), palette(pic, rng, k))
         if rng.random() < 0.5
@@ -318,7 +328,7 @@ def posters(pic: Array, rng: Rng) -> Array:
         )
     if rng.random() < 0.6:
         m = thick(edges_of(label), rng.uniform(1, 5))
-        out = out * (1 - m) + ink(rng) * m
+        out = inked(out, m, rng)
     return out
 
 
@@ -348,7 +358,7 @@ def rectangles(pic: Array, rng: Rng) -> Array:
             out[top:bottom, left:right] += np.linspace(-0.2, 0.2, right - left)[None, :, None]
     if w:
         m = thick(bars, w)
-        out = out * (1 - m) + ink(rng) * m
+        out = inked(out, m, rng)
     if rng.random() < 0.5:
         a = rng.uniform(-0.8, 0.8)
         out = np.stack(
@@ -440,7 +450,7 @@ def waves(pic: Array, rng: Rng) -> Array:
         out = pal[label % len(pal)]
         if rng.random() < 0.6:
             m = thick(edges_of(label), rng.uniform(1, 6))
-            out = out * (1 - m) + ink(rng) * m
+            out = inked(out, m, rng)
     else:
         f = v - np.floor(v)
         f = (f * f * (3 - 2 * f))[..., None]
@@ -450,18 +460,11 @@ def waves(pic: Array, rng: Rng) -> Array:
 
 def paper(pic: Array, rng: Rng) -> Array:
     """Washes: smooth areas with darker rims and the grain of paper."""
-    soft = ndimage.median_filter(pic[::2, ::2], (7, 7, 1))
-    soft = np.stack(
-        [
-            np.asarray(Image.fromarray(soft[..., c].astype(np.float32)).resize((N, N), Image.Resampling.BICUBIC))
-            for c in range(3)
-        ],
-        -1,
-    )
+    soft = flattened(pic, 7)
     warp = smooth(rng, 30, 2)
     label = quantised(np.clip(soft + 0.06 * warp[..., None], 0, 1), palette(pic, rng, int(rng.integers(6, 16))))
     d = np.clip(ndimage.distance_transform_edt(~edges_of(label)) / rng.uniform(3, 9), 0, 1)[..., None]
-    cols = np.stack([ndimage.mean(soft[..., c], label, np.arange(label.max() + 1)) for c in range(3)], 1)
+    cols = means(soft, label)
     out = 0.5 * soft + 0.5 * cols[label]
     out = 1 - (1 - out) * (0.75 + 0.45 * (1 - d)) * (1 + 0.15 * smooth(rng, 8)[..., None])
     return out * (1 + 0.04 * smooth(rng, 160, 1)[..., None])
