@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 import impasto
+from impasto.engines.anchor import Anchor
 from impasto.engines.optimizers import OPTIMIZERS
 from impasto.engines.scales import plan_scales
 from impasto.engines.state import Snapshot
@@ -181,6 +182,45 @@ def test_pyramid_goes_from_coarse_to_fine(small_cnn: Cnn) -> None:
     # Stopped on the coarse scale, the result still has the full size.
     early = impasto.stylize(photo, style, pyramid_from=128, on_step=lambda s: s.iteration < 3, **fields)
     assert early.picture.pixels.shape == (3, 130, 256)
+
+
+def made_small(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return torch.nn.functional.interpolate(torch.from_numpy(picture)[None], size, mode="area")[0].numpy()
+
+
+def test_finer_scales_keep_what_the_coarsest_has_made(
+    small_cnn: Cnn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, style = shapes_picture(128, 256, 1), shapes_picture(256, 256, 2)
+    coarse: list[np.ndarray] = []
+
+    def drift(iterations: int) -> float:
+        """Between the picture at the end of the first of two scales and the result."""
+        coarse.clear()
+        keep = lambda step: coarse.append(step.preview().pixels) if step.entry.scale == 0 else None  # noqa: E731
+        fields = {"cnn": small_cnn, "iterations": iterations, "pyramid_from": 128, "precision": "fp32", **LAYERS}
+        result = impasto.stylize(photo, style, on_step=keep, **fields)
+        return float(np.abs(made_small(result.picture.pixels, (64, 128)) - coarse[-1]).mean())
+
+    held = drift(45)
+    monkeypatch.setattr("impasto.engines.anchor.WEIGHT", 0.0)
+    assert held < 0.7 * drift(45)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(20, 90), st.integers(20, 90), st.integers(8, 20), st.integers(8, 20))
+def test_an_anchor_pulls_against_its_distance(height: int, width: int, rows: int, columns: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((height, width), (rows, columns), (height, width))
+    picture, coarse, way = (torch.rand(1, 3, *shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    anchor = Anchor.of(coarse, height, width)
+    small = torch.nn.functional.interpolate(picture, (rows, columns), mode="bilinear", antialias=True)
+    assert torch.allclose(anchor.drift(picture), small - coarse, atol=1e-6)
+    change = anchor.distance(anchor.drift(picture + way)) - anchor.distance(anchor.drift(picture - way))
+    gradient = anchor.gradient(anchor.drift(picture), 0, height)
+    assert change == pytest.approx(float(2 * (gradient * way).sum()), rel=1e-6)
+    part = anchor.gradient(anchor.drift(picture), 5, 11)
+    assert torch.allclose(part, gradient[:, :, 5:11], atol=1e-6)
 
 
 @given(

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from impasto import losses
+from impasto.engines.anchor import Anchor
 from impasto.engines.objective import Aim, build_objective
 from impasto.engines.tiles import Tiling
 from impasto.errors import LayerError
@@ -52,7 +53,7 @@ def test_tiles_equal_the_whole(table: list, content: str, style: str) -> None:
     styles = [smooth(70, 93, 3), smooth(64, 64, 4)]
     objectives = [build_objective(network, aim, photo, styles, tile_px) for tile_px in (None, 36)]
     for objective in objectives:
-        objective.turn = 3
+        objective.turn, objective.anchor = 3, Anchor.of(smooth(50, 43, 5), 101, 87)
     (whole, gradient), (tiled, in_bands) = (objective.evaluate(picture) for objective in objectives)
     assert tiled.total == pytest.approx(whole.total, rel=1e-5)
     assert dict(tiled.losses) == pytest.approx(dict(whole.losses), rel=1e-4, abs=1e-6)
@@ -79,6 +80,7 @@ def test_rows_of_a_band_are_never_read_again(table: list) -> None:
     network = ExplicitPass(cnn, aim.layers, dtype=torch.float32, device=CPU)
     photo, picture, style = smooth(131, 87, 1), smooth(131, 87, 2), smooth(70, 93, 3)
     objective = build_objective(network, aim, photo, [style], tile_px=24)
+    objective.anchor = Anchor.of(smooth(50, 43, 5), 131, 87)
     _, gradient = objective.evaluate(picture)
     measured, seen = objective.measure(picture), 0
     for top, rows in objective.bands(picture, measured):

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto import losses
+from impasto.engines.anchor import Anchor
 from impasto.engines.surface import EVERYWHERE, Controls, Surface
 from impasto.engines.terms import Term, grouped, is_joint
 from impasto.engines.tiles import Tile, Tiling
@@ -44,12 +45,13 @@ class Value:
 class Measured:
     """A value, and what its gradient needs: the slope of the objective along each term's sums.
 
-    run: that of a single tile, whose features are kept for the way back.
+    run: that of a single tile, whose features are kept for the way back. drift: from the anchor, where there is one.
     """
 
     value: Value
     slopes: list[Stats]
     run: TileRun | None
+    drift: Float[Tensor, "1 3 _ _"] | None
 
 
 class Objective:
@@ -57,7 +59,7 @@ class Objective:
 
     The means are weighted by the layers' and the styles' own weights; every distance is relative, so that the
     weights mean the same at every size and for every network. turn: number of the evaluation; losses that compare
-    samples read others each turn.
+    samples read others each turn. anchor: what is added for going away from a coarser picture.
 
     A picture is gone through twice: `measure` adds up the sums of all tiles, `bands` takes each tile's share of the
     gradient. A single tile is run once.
@@ -68,6 +70,7 @@ class Objective:
     ) -> None:
         self.network, self.terms, self.tv_weight, self.tiling = network, terms, tv_weight, tiling
         self.surface, self.turn = surface, 0
+        self.anchor: Anchor | None = None
         self.groups = grouped(terms)
 
     def evaluate(self, picture: Float[Tensor, "1 3 h w"]) -> tuple[Value, Float[Tensor, "1 3 h w"]]:
@@ -88,10 +91,11 @@ class Objective:
                 broken.append(str(tile))
             sums = [added(*pair) for pair in zip(sums, found, strict=True)] if sums else found
         distances, slopes = self.judge(sums)
-        value = self.value(picture, distances)
+        drift = self.anchor.drift(picture) if self.anchor else None
+        value = self.value(picture, distances, drift)
         if broken:
             value = replace(value, total=math.nan, place=broken[0] if len(tiles) > 1 else None)
-        return Measured(value, slopes, run if len(tiles) == 1 else None)
+        return Measured(value, slopes, run if len(tiles) == 1 else None, drift)
 
     def judge(self, sums: list[Stats]) -> tuple[list[Tensor], list[Stats]]:
         """Each term's distance, and the slope of the weighted distance along each of its sums."""
@@ -111,7 +115,7 @@ class Objective:
             slopes += [{name: next(found) for name, leaf in stats.items() if leaf.requires_grad} for stats in leaves]
         return distances, slopes
 
-    def value(self, picture: Tensor, distances: list[Tensor]) -> Value:
+    def value(self, picture: Tensor, distances: list[Tensor], drift: Tensor | None) -> Value:
         weighted = {"content": 0.0, "style": 0.0}
         found: dict[str, float] = {}
         for term, distance in zip(self.terms, distances, strict=True):
@@ -120,7 +124,9 @@ class Objective:
         variation = 0.0
         if self.tv_weight:
             variation = found["tv"] = float(total_variation(picture, seamless=self.surface.wrap_px is not None))
-        total = weighted["content"] + weighted["style"] + self.tv_weight * variation
+        if self.anchor and drift is not None:
+            found["coarse"] = self.anchor.distance(drift)
+        total = weighted["content"] + weighted["style"] + self.tv_weight * variation + found.get("coarse", 0.0)
         return Value(total, weighted["content"], weighted["style"], found)
 
     def bands(
@@ -142,16 +148,25 @@ class Objective:
                 top, bottom = rows.window_start - first, rows.window_end - first
                 columns = slice(tile.columns.window_start, tile.columns.window_end)
                 unfinished[:, :, top:bottom, columns] += run.gradient(measured.slopes)
-            if self.tv_weight:
-                seamless = self.surface.wrap_px is not None
-                variation = variation_gradient(picture, rows.core_start, rows.core_end, seamless=seamless)
-                core = slice(rows.core_start - first, rows.core_end - first)
-                unfinished[:, :, core] += self.tv_weight * variation
+            core = slice(rows.core_start - first, rows.core_end - first)
+            unfinished[:, :, core] += self.pixel_gradient(picture, measured, rows.core_start, rows.core_end)
             needed = [min(later[0].rows.window_start, later[0].rows.core_start - 1) for later in lines[index + 1 :]]
             done = min(needed, default=self.tiling.height)
             if done > first:
                 yield first, unfinished[:, :, : done - first]
                 unfinished, first = unfinished[:, :, done - first :].clone(), done
+
+    def pixel_gradient(
+        self, picture: Float[Tensor, "1 3 h w"], measured: Measured, top: int, bottom: int
+    ) -> Float[Tensor, "1 3 rows w"]:
+        """Of what looks at the picture itself, at the rows from `top` to `bottom`."""
+        gradient = torch.zeros_like(picture[:, :, top:bottom])
+        if self.tv_weight:
+            seamless = self.surface.wrap_px is not None
+            gradient += self.tv_weight * variation_gradient(picture, top, bottom, seamless=seamless)
+        if self.anchor and measured.drift is not None:
+            gradient += self.anchor.gradient(measured.drift, top, bottom)
+        return gradient
 
 
 class TileRun:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from impasto.engines.anchor import Anchor
 from impasto.engines.objective import Aim, Objective, Value, build_objective
 from impasto.engines.optimizers import OPTIMIZERS, Optimizer, RowOptimizer
 from impasto.engines.scales import Scale
@@ -163,17 +164,21 @@ class Optimization:
         elif index == 0:
             self.at = self.fresh(0, task.start(*size), [])
         else:
-            self.at = self.fresh(index, self.carried_up(self.at.best, stage.scale), self.at.history)
+            coarse = self.at.best if index == 1 else self.at.coarse
+            self.at = self.fresh(index, self.carried_up(self.at.best, stage.scale), self.at.history, coarse)
+        if index:
+            self.objective.anchor = Anchor.of(self.at.coarse, *size)
         self.optimizer = OPTIMIZERS[stage.optimizer](task.learning_rate)
         self.optimizer.rate *= 0.5**self.at.failures
         self.optimizer.restore(self.at.optimizer)
 
-    def fresh(self, scale: int, picture: Rgb, history: list[Entry]) -> Snapshot:
+    def fresh(self, scale: int, picture: Rgb, history: list[Entry], coarse: Tensor | None = None) -> Snapshot:
         """The state before the first iteration of a scale."""
-        failures = self.at.failures if scale else 0
+        failures, nothing = self.at.failures if scale else 0, picture.new_empty(0)
         return Snapshot(
-            scale, 0, picture, picture, float("inf"), picture, picture.new_empty(0), {}, failures, self.seconds, history
-        )
+            scale, 0, picture, picture, float("inf"), picture, nothing, nothing if coarse is None else coarse, {},
+            failures, self.seconds, history,
+        )  # fmt: skip
 
     def carried_up(self, picture: Rgb, to: Scale) -> Float[Tensor, "1 3 rows columns"]:
         """A coarser scale's picture at a finer size."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from impasto.errors import UserError
 from impasto.events import Entry
 
-FORMAT = "impasto-snapshot-2"
+FORMAT = "impasto-snapshot-3"
 
 
 @dataclass
@@ -23,8 +23,9 @@ class Snapshot:
     """scale: index of the scale being worked on; done: iterations done on it. picture: the next to be evaluated.
 
     good, good_gradient: the last picture whose objective was finite; no gradient is kept where the picture is changed
-    in place. best: the best one of this scale, best_total its objective. optimizer: its tensors. failures: evaluations
-    that were not finite, each of which halved the step size.
+    in place. best: the best one of this scale, best_total its objective. coarse: the best one of the first scale, empty
+    until that is over. optimizer: its tensors. failures: evaluations that were not finite, each of which halved the
+    step size.
     """
 
     scale: int
@@ -34,12 +35,13 @@ class Snapshot:
     best_total: float
     good: Tensor
     good_gradient: Tensor
+    coarse: Tensor
     optimizer: dict[str, Tensor]
     failures: int
     seconds: float
     history: list[Entry] = field(default_factory=list)
 
-    TENSORS = ("picture", "best", "good", "good_gradient")
+    TENSORS = ("picture", "best", "good", "good_gradient", "coarse")
     NUMBERS = ("scale", "done", "best_total", "failures", "seconds")
 
     def save(self, file: Path, job_json: str) -> None:
