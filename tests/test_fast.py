@@ -225,7 +225,7 @@ def test_what_a_transparent_style_hides_does_not_count(photo: Picture, style: Pi
 
 
 # How far down and to the right the photo is moved for each of the pictures whose mean is a draft.
-MOVES = ((0, 0), (1, 1), (2, 3), (3, 2))
+MOVES = ((0, 0), (0, 2), (1, 1), (1, 3), (2, 0), (2, 2), (3, 1), (3, 3))
 
 
 def moved_draft(
@@ -244,7 +244,7 @@ def moved_draft(
 
 
 def test_init_draft_begins_with_the_fast_engines_picture(small_cnn: Cnn) -> None:
-    """Painted at twice the size, since that is small, and reduced: the mean of four pictures moved by up to 3 px."""
+    """Painted at twice the size, since that is small, and reduced: the mean of eight pictures moved by up to 3 px."""
     photo, style = grained_picture(96, 128, 2), shapes_picture(96, 128, 7)
     fields = {"iterations": 1, "precision": "fp32", "style_layers": "block1_conv1", "content_layers": "block2_conv2"}
     for strength in (0.3, 1.0):
@@ -267,7 +267,7 @@ def test_a_draft_has_less_of_the_networks_own_grid(small_cnn: Cnn) -> None:
     one = impasto.stylize(photo, style, engine="fast", **fields).picture.pixels
     draft = impasto.stylize(photo, style, cnn=small_cnn, init="draft", iterations=1, learning_rate=1e-9, **fields)
     boards = [checkerboard_score(luma(torch.from_numpy(pixels)[None])[0, 0]) for pixels in (draft.picture.pixels, one)]
-    assert boards[0] < boards[1] - 1
+    assert boards[0] < boards[1] - 2
 
 
 @pytest.mark.parametrize(
