@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from impasto.cli.main import main
-from impasto.nets.any_style import ONE_STYLE, SHIPPED, AnyStyle, load_any_style
+from impasto.nets.any_style import SHIPPED, AnyStyle, Shape, load_any_style
 from impasto.nets.painter import stylize_fast
+from impasto.train.one_style import own_shape
 from support import shapes_picture
 
 SIZES = [(64, 64), (97, 131), (200, 50)]
@@ -42,7 +43,7 @@ def test_the_shipped_network(tmp_path: Path, given: str) -> None:
 
 def test_a_network_of_one_style(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    AnyStyle(ONE_STYLE).save(tmp_path / "one.safetensors")
+    AnyStyle(own_shape(Shape())).save(tmp_path / "one.safetensors")
     file = tmp_path / "one.onnx"
     assert main(["export", str(tmp_path / "one.safetensors"), "-o", str(file)]) == 0
     network = load_any_style(tmp_path / "one.safetensors")
@@ -69,7 +70,7 @@ def test_mistakes(
     words: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    AnyStyle(ONE_STYLE).save("one.safetensors")
+    AnyStyle(own_shape(Shape())).save("one.safetensors")
     assert main(["export", *arguments]) == 2
     assert words in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["one.safetensors"]

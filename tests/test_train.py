@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,17 @@ from PIL import Image
 from safetensors import safe_open
 
 from impasto.cli.main import main
-from impasto.nets.any_style import Shape, load_any_style
+from impasto.nets.any_style import load_any_style
 from impasto.nets.cnn import Cnn
 from impasto.train.any_style import tensorboard
 from impasto.train.checkpoint import load_checkpoint
 from impasto.train.data import Folder
-from impasto.train.one_style import OneStyleTraining, PhotoSource
+from impasto.train.one_style import OneStyleTraining, PhotoSource, in_one_style
 from impasto.train.settings import OneStyleSettings
 from support import shapes_picture
-from test_any_style import CPU, five_blocks, lively
+from test_any_style import CPU, SMALL, five_blocks, lively
 
-QUICK = ["--sizes", "48", "--groups", "1", "--threads", "1", "--sheet-every", "4", "--quiet"]
+QUICK = ["--sizes", "40,48", "--groups", "1", "--threads", "1", "--sheet-every", "4", "--quiet"]
 
 
 @pytest.fixture
@@ -64,13 +65,27 @@ def test_a_network_of_one_style(data: Path, capsys: pytest.CaptureFixture[str], 
     assert "leave the style pictures out" in capsys.readouterr().err
 
 
+TWO_BLOCKS = replace(SMALL, blocks=2, last=2)
+
+
+def test_a_network_of_one_style_begins_as_the_part_of_its_teacher_that_paints_it() -> None:
+    teacher, photo = lively(TWO_BLOCKS), torch.rand(1, 3, 48, 40)
+    code = teacher.encode(torch.rand(1, 3, 40, 40))
+    own = in_one_style(teacher, code)
+    assert (own.shape.code, own.shape.blocks, own.shape.last, own.shape.experts) == (8, 1, 1, 1)
+    del teacher.trunk[1], teacher.last[1]
+    strength = torch.tensor([0.7])
+    painted = own(photo, own.encode(photo), strength)
+    assert (painted - teacher(photo, code, strength)).abs().max() < 1e-5
+    assert (painted - own(photo, own.encode(photo), torch.tensor([0.3]))).abs().max() > 1e-3, "the dial stays"
+
+
 def test_copying_brings_a_small_network_to_its_teacher(data: Path) -> None:
     settings = OneStyleSettings(steps=60, copied=60, sizes=(32,), groups=1, warm_up=5, learning_rate=5e-3)
     source, style = PhotoSource(Folder("photos")), torch.from_numpy(shapes_picture(40, 40, 3)).permute(2, 0, 1)[None]
-    shape = Shape(code=4, near=8, far=8, blocks=1, last=1, experts=2, encoder=(), deep=())
     torch.set_num_threads(1)
     training = OneStyleTraining(
-        settings, source, five_blocks(), style, lively(), shape=shape, device=CPU, dtype=torch.float32
+        settings, source, five_blocks(), style, lively(TWO_BLOCKS), device=CPU, dtype=torch.float32
     )
     distances = [training.run_step()["content"] for _ in range(60)]
     assert np.mean(distances[-10:]) < 0.6 * np.mean(distances[:10])
@@ -111,7 +126,8 @@ def test_tensorboard_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.M
         (["style.png", "-o", "m.safetensors"], "--photos"),
         (["style.png", "--photos", "photos", "-o", "m.safetensors", "--steps", "0"], "--steps must be greater"),
         (["style.png", "--photos", "photos", "-o", "m.safetensors", "--learning-rate", "x"], "--learning-rate must be"),
-        (["style.png", "--photos", "photos", "-o", "m.safetensors", "--sizes", "64,8"], "--sizes"),
+        (["style.png", "--photos", "photos", "-o", "m.safetensors", "--sizes", "64,8"], "--sizes.1 must be greater"),
+        (["style.png", "--photos", "photos", "-o", "m.safetensors", "--sizes", "64,x"], "--sizes.1 must be a valid"),
         (["style.png", "--photos", "photos", "-o", "m.safetensors", "--time-budget", "soon"], "--time-budget must be"),
     ],
 )

@@ -63,10 +63,6 @@ class Shape:
     hidden: int = 384
 
 
-# Of one style: about 180,000 parameters.
-ONE_STYLE = Shape(code=8, near=32, far=64, experts=1, encoder=(), deep=())
-
-
 def content_weight(strength: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """The weight of the content loss that a strength stands for: even steps of strength are even factors."""
     position = ((strength.clamp(FADE, 1) - FADE) / (1 - FADE)).double()

@@ -9,8 +9,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def parse_sizes(value: Any) -> Any:
-    """`128,192` as its numbers; what is none is left for pydantic to refuse."""
-    return value.split(",") if isinstance(value, str) else value
+    """`128,192` as its numbers, by itself or in a list; what is none is left for pydantic to refuse."""
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list | tuple):
+        return values
+    return [part for one in values for part in (one.split(",") if isinstance(one, str) else [one])]
 
 
 Side = Annotated[int, Field(ge=32)]
