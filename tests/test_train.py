@@ -91,6 +91,9 @@ def test_copying_brings_a_small_network_to_its_teacher(data: Path) -> None:
     assert np.mean(distances[-10:]) < 0.6 * np.mean(distances[:10])
     training.settings = settings.model_copy(update={"copied": 0})
     assert np.isfinite(training.run_step()["block5_conv1"]), "from here on the style itself counts"
+    for name, tensor in lively(TWO_BLOCKS).state_dict().items():
+        if name.startswith("dial.0"):
+            assert torch.equal(training.network.state_dict()[name], tensor), "strengths stay apart"
 
 
 def test_a_network_for_any_style_on_two_processes(data: Path, vgg16: Cnn) -> None:

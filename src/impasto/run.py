@@ -50,8 +50,8 @@ BALANCE_PX = 256
 # A small draft is painted at this size and reduced, at most so many times.
 DRAFT_PX, MOST_REDUCED = 512, 2.0
 # The network's pattern repeats every 4 px. How far down and to the right the photo is moved for the pictures in whose
-# mean it cancels out, but for the finest chequers: of four pictures half of the diagonals stayed, which reducing a draft
-# to half its size makes chequers of.
+# mean it cancels out, but for the finest chequers: of four pictures half of the diagonals stayed, and a draft reduced
+# to half its size had chequers of them.
 PATTERN_PX = 4
 MOVES = tuple((down, right) for down in range(4) for right in range(4) if (down + right) % 2 == 0)
 # A time budget under this is spent better on iterations than on more than one picture.

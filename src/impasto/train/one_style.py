@@ -125,6 +125,8 @@ class OneStyleTraining(Training):
         self.grams = self.objective.grams(self.style)
         self.code = self.teacher.encode(self.style)
         self.start_from(in_one_style(self.teacher, self.code))
+        # Few of its units tell large strengths apart; trained with the rest they went silent.
+        self.network.dial[0].requires_grad_(False)
 
     def style_grams(self, batch: Batch) -> Grams:
         return self.grams
