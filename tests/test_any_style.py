@@ -157,7 +157,7 @@ def test_objective_against_autograd() -> None:
 
     leaf = pictures.clone().requires_grad_()
     features = cnn.features(leaf, STYLE_LAYERS)
-    total = (leaf.diff(dim=2).square().sum() + leaf.diff(dim=3).square().sum()) / leaf.numel()
+    total = leaf.diff(dim=2).square().mean() + leaf.diff(dim=3).square().mean()
     for name in STYLE_LAYERS:
         flat = features[name].flatten(2)
         gram = flat @ flat.mT / flat.shape[2]

@@ -25,12 +25,13 @@ def total_variation(picture: Float[Tensor, "1 3 h w"], *, seamless: bool = False
 
 
 def variation_gradient(
-    picture: Float[Tensor, "1 3 h w"], top: int, bottom: int, *, seamless: bool = False
-) -> Float[Tensor, "1 3 rows w"]:
-    """The gradient of `total_variation` at the rows from `top` to `bottom`; reads one more row on each side."""
+    picture: Float[Tensor, "n 3 h w"], top: int, bottom: int, *, seamless: bool = False
+) -> Float[Tensor, "n 3 rows w"]:
+    """The gradient of each picture's `total_variation` at the rows from `top` to `bottom`; reads one more row on each
+    side."""
     if seamless:
         around = sum(picture.roll(step, axis) for axis in (2, 3) for step in (-1, 1))
-        return ((4 * picture - around) * (2 / picture.numel()))[:, :, top:bottom]
+        return ((4 * picture - around) * (2 / picture[0].numel()))[:, :, top:bottom]
     height, width = picture.shape[2:]
     first = max(0, top - 1)
     rows = picture[:, :, first : bottom + 1]

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from impasto.losses.total_variation import variation_gradient
 from impasto.nets.passes import ExplicitPass
 
 STYLE_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
@@ -87,7 +88,8 @@ class Objective:
             return gradient
 
         gradient = self.network.forward(pictures).backward(gradient_at)
-        gradient += self.tv_weight * variation_gradient(pictures)
+        count, _, height, _ = pictures.shape
+        gradient += self.tv_weight / count * variation_gradient(pictures, 0, height)
         return gradient, told
 
     def style_gradient(
@@ -112,14 +114,3 @@ def content_gradient(
     distance = difference.float().square().sum((1, 2, 3)) / size
     factor = (2 * weight / (size * len(features))).to(features.dtype)
     return difference * factor[:, None, None, None], distance
-
-
-def variation_gradient(pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
-    """Of the mean squared difference between neighbours, down plus across."""
-    gradient = torch.zeros_like(pictures)
-    for axis in (2, 3):
-        step = pictures.diff(dim=axis) * (2 / pictures.numel())
-        length = step.shape[axis]
-        gradient.narrow(axis, 1, length).add_(step)
-        gradient.narrow(axis, 0, length).sub_(step)
-    return gradient
