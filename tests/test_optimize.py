@@ -16,6 +16,7 @@ from torch import nn
 
 import impasto
 from impasto.engines.anchor import Anchor
+from impasto.engines.optimize import finest, kept_detail
 from impasto.engines.optimizers import OPTIMIZERS
 from impasto.engines.scales import plan_scales
 from impasto.engines.state import Snapshot
@@ -205,6 +206,30 @@ def test_finer_scales_keep_what_the_coarsest_has_made(
     held = drift(45)
     monkeypatch.setattr("impasto.engines.anchor.WEIGHT", 0.0)
     assert held < 0.7 * drift(45)
+
+
+def test_a_pale_painting_does_not_get_all_of_the_photos_grain(small_cnn: Cnn) -> None:
+    photo = (0.5 + 0.2 * np.random.default_rng(3).standard_normal((128, 160, 3))).clip(0, 1).astype(np.float32)
+    style = 0.3 + 0.1 * shapes_picture(128, 160, 2)
+    carried: list[torch.Tensor] = []
+
+    def listen(step: Step) -> bool:
+        carried.append(torch.from_numpy(step.preview().pixels))
+        return step.entry.scale == 0
+
+    fields = {"cnn": small_cnn, "iterations": 24, "pyramid_from": 80, "precision": "fp32", **LAYERS}
+    impasto.stylize(photo, style, on_step=listen, **fields)
+    of_photo = finest(torch.from_numpy(photo).permute(2, 0, 1)[:1, None].contiguous())
+    assert finest(carried[-1][None, :1]).std() < 0.3 * of_photo.std()
+
+
+def test_how_much_detail_is_kept() -> None:
+    generator = torch.Generator().manual_seed(0)
+    photo, other = torch.rand(2, 1, 3, 40, 50, generator=generator).unbind()
+    assert kept_detail(0.3 * photo + 0.2, photo) == pytest.approx(0.3, abs=1e-4)
+    assert kept_detail(1.5 * photo, photo) == 1 and kept_detail(1 - photo, photo) == 0
+    assert kept_detail(other, photo) < 0.1
+    assert kept_detail(photo, torch.full_like(photo, 0.5)) == 0
 
 
 @settings(deadline=None, max_examples=30)
