@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -49,8 +50,8 @@ class Task:
 
     photo(h, w): the photo. styles(h, w): the style pictures for a result of that size. start(h, w): the picture
     before the first iteration, which may be changed; carry_detail: whether what a coarse scale changed is carried up
-    onto the photo, so that the photo's finest detail, as much as that scale has kept of its own, is there from the
-    first iteration of each scale.
+    onto the photo, so that the photo's finest detail, as much as `kept_detail` says, is there from the first iteration
+    of each scale.
     spare_photo(h, w): the photo in memory that may be changed; asked for once the objective has seen the photo.
     kept: type of what an optimizer keeps between iterations where a picture is changed in place. controls(h, w): where
     on the picture what happens. budget_s: time that the scales share, each by its planned work; None for no limit.
@@ -188,8 +189,8 @@ class Optimization:
             return picture
         change, target = picture, self.task.spare_photo(to.height, to.width)
         if self.task.carry_detail:
-            photo = self.task.photo(height, width)
-            kept = kept_detail(picture, photo)
+            photo, styles = self.task.photo(height, width), self.task.styles(height, width)
+            kept = kept_detail(picture, photo, styles)
             change = picture - kept * photo
             target *= kept
         else:
@@ -317,18 +318,19 @@ class Optimization:
         return replace(self.at, optimizer=self.optimizer.state(), seconds=self.seconds)
 
 
-def kept_detail(picture: Rgb, photo: Rgb) -> float:
-    """How much of the photo's finest detail a picture has, 0..1: the slope of the one's over the other's.
+def kept_detail(picture: Rgb, photo: Rgb, styles: Sequence[Rgb]) -> float:
+    """How much of the photo's finest detail a finer scale is to have, 0..1: as much as the picture has kept, or as
+    brings it to what the most detailed of the styles has, whichever is more.
 
-    All of it on a low-contrast painting would be grain, which the optimizer would hardly take away.
+    All of it on a painting of little contrast would be grain, which the optimizer would hardly take away.
     """
-    both = given = 0.0
-    for channel in range(3):
-        own, its = (finest(x[:, channel : channel + 1]) for x in (picture, photo))
-        both, given = both + float((own * its).sum()), given + float(its.square().sum())
-    return min(1.0, max(0.0, both / max(given, 1e-12)))
+    given, own = finest(photo), finest(picture)
+    size = float(given.square().mean()) + 1e-12
+    slope = float((own * given).mean()) / size
+    painted = max(math.sqrt(float(finest(style).square().mean()) / size) for style in styles)
+    return min(1.0, max(slope, painted))
 
 
-def finest(picture: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 1 h w"]:
+def finest(picture: Rgb) -> Rgb:
     """What a pixel differs by from the mean of its neighbourhood."""
     return picture - F.avg_pool2d(picture, 3, 1, 1, count_include_pad=False)
