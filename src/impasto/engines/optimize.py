@@ -324,13 +324,22 @@ def kept_detail(picture: Rgb, photo: Rgb, styles: Sequence[Rgb]) -> float:
 
     All of it on a painting of little contrast would be grain, which the optimizer would hardly take away.
     """
-    given, own = finest(photo), finest(picture)
-    size = float(given.square().mean()) + 1e-12
-    slope = float((own * given).mean()) / size
-    painted = max(math.sqrt(float(finest(style).square().mean()) / size) for style in styles)
+    size = detail_in_common(photo, photo) + 1e-12
+    slope = detail_in_common(picture, photo) / size
+    painted = max(math.sqrt(detail_in_common(style, style) / size) for style in styles)
     return min(1.0, max(slope, painted))
 
 
-def finest(picture: Rgb) -> Rgb:
-    """What a pixel differs by from the mean of its neighbourhood."""
-    return picture - F.avg_pool2d(picture, 3, 1, 1, count_include_pad=False)
+def detail_in_common(one: Rgb, other: Rgb) -> float:
+    """The mean product of the finest detail: what a pixel differs by from the mean of its neighbourhood.
+
+    By channel, because a large picture's three would need as much again as the picture.
+    """
+    products = []
+    for channel in range(3):
+        fine, its = (
+            x - F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+            for x in (one[:, channel : channel + 1], other[:, channel : channel + 1])
+        )
+        products.append(float((fine * its).mean()))
+    return sum(products) / 3
