@@ -29,7 +29,7 @@ from impasto.colour import srgb_to_oklab
 from impasto.picture import Picture, read_picture
 
 SIZES = (256, 512, 1024, 2048)
-MOST_DIFFERENCE, MOST_CHANGE = 0.07, 0.1
+MOST_DIFFERENCE, MOST_CHANGE = 0.06, 0.1
 CELL_PX = 400
 
 Pairs = Sequence[tuple[Path, Path]]

@@ -57,8 +57,15 @@ class Settings(BaseModel):
 class OneStyleSettings(Settings):
     """What the training of one style does; about twenty minutes of two cores, more where they lack bf16."""
 
-    steps: int = Field(1_000, ge=1, description="Steps in all; the learning rate falls over the last of them.")
+    steps: int = Field(800, ge=1, description="Steps in all; the learning rate falls over the last of them.")
     copied: int = Field(100, ge=0, description="Steps, the first, in which the large network is copied.")
+    sizes: Annotated[tuple[Side, ...], BeforeValidator(parse_sizes)] = Field(
+        (192, 256),
+        min_length=1,
+        description="Sides of the crops in px, commas between, one after the other for an equal share of the steps; "
+        "what is learned on small ones alone does not hold for large pictures.",
+        json_schema_extra={"unit": "PX,PX"},
+    )
     groups: int = Field(1, ge=1, description="Groups of four samples a step; more is steadier and slower.")
     warm_up: int = Field(50, ge=0, description="Steps over which the learning rate rises from 0.")
     average: float = Field(0.995, ge=0, lt=1, description="Of the moving average of the weights, which is kept.")
