@@ -318,7 +318,7 @@ class Optimization:
         return replace(self.at, optimizer=self.optimizer.state(), seconds=self.seconds)
 
 
-def kept_detail(picture: Rgb, photo: Rgb, styles: Sequence[Rgb]) -> float:
+def kept_detail(picture: Rgb, photo: Rgb, styles: Sequence[Float[Tensor, "1 3 _ _"]]) -> float:
     """How much of the photo's finest detail a finer scale is to have, 0..1: as much as the picture has kept, or as
     brings it to what the most detailed of the styles has, whichever is more.
 

@@ -210,12 +210,19 @@ def as_maps(y: Tensor) -> Tensor:
 
 def convolved(x: Tensor, weight: Tensor, bias: Tensor, row: Conv) -> Tensor:
     """A convolution with its activation; on CPUs the ReLU is done as oneDNN writes each value."""
-    if row.activation == "relu" and x.device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if row.activation == "relu" and x.device.type == "cpu" and onednn_takes(x.dtype):
         steps, pads = [row.stride] * 2, [pad_of(row)] * 2
         fused = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, steps, [1, 1], 1, "relu", [], "")
         assert isinstance(fused, Tensor)
         return fused
     return activate_(F.conv2d(x, weight, bias, row.stride, pad_of(row)), row.activation)
+
+
+def onednn_takes(dtype: torch.dtype) -> bool:
+    """Whether oneDNN convolves in this type: not in bfloat16 where a processor lacks AVX-512; torch itself does."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def activate_(y: Tensor, activation: str) -> Tensor:
