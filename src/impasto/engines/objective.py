@@ -148,8 +148,9 @@ class Objective:
                 top, bottom = rows.window_start - first, rows.window_end - first
                 columns = slice(tile.columns.window_start, tile.columns.window_end)
                 unfinished[:, :, top:bottom, columns] += run.gradient(measured.slopes)
-            core = slice(rows.core_start - first, rows.core_end - first)
-            unfinished[:, :, core] += self.pixel_gradient(picture, measured, rows.core_start, rows.core_end)
+            if self.tv_weight or self.anchor:
+                core = slice(rows.core_start - first, rows.core_end - first)
+                unfinished[:, :, core] += self.pixel_gradient(picture, measured, rows.core_start, rows.core_end)
             needed = [min(later[0].rows.window_start, later[0].rows.core_start - 1) for later in lines[index + 1 :]]
             done = min(needed, default=self.tiling.height)
             if done > first:

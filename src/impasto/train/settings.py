@@ -17,6 +17,7 @@ def parse_sizes(value: Any) -> Any:
 
 
 Side = Annotated[int, Field(ge=32)]
+Sizes = Annotated[tuple[Side, ...], BeforeValidator(parse_sizes)]
 
 
 class Settings(BaseModel):
@@ -25,7 +26,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(20_000, ge=1, description="Steps in all; the learning rate falls over the last of them.")
-    sizes: Annotated[tuple[Side, ...], BeforeValidator(parse_sizes)] = Field(
+    sizes: Sizes = Field(
         (128, 192, 256),
         min_length=1,
         description="Sides of the crops in px, commas between, one after the other for an equal share of the steps.",
@@ -59,7 +60,7 @@ class OneStyleSettings(Settings):
 
     steps: int = Field(800, ge=1, description="Steps in all; the learning rate falls over the last of them.")
     copied: int = Field(100, ge=0, description="Steps, the first, in which the large network is copied.")
-    sizes: Annotated[tuple[Side, ...], BeforeValidator(parse_sizes)] = Field(
+    sizes: Sizes = Field(
         (192, 256),
         min_length=1,
         description="Sides of the crops in px, commas between, one after the other for an equal share of the steps; "
