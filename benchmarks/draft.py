@@ -1,6 +1,6 @@
 """Whether starting from the fast engine's draft pays: time to the objective that starting from the photo comes to.
 
-    python -m benchmarks.draft [--pairs 10] [--size 512] [--iterations 60] [--strength 0.7]
+    python -m benchmarks.draft [--pairs 10] [--size 512] [--iterations 60] [--strength 0.65]
 
 For each pair: the best objective from the photo after all iterations, and after how many iterations, and what share of
 the time with the draft's own counted in, the run from the draft is at or under it.
@@ -15,6 +15,7 @@ import sys
 import impasto
 from benchmarks.data import eval_pairs
 from benchmarks.judge import TOWARDS_IT
+from impasto.job import StyleJob
 
 MOST_TIME = 0.5
 
@@ -24,7 +25,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--iterations", type=int, default=60)
-    parser.add_argument("--strength", type=float, default=0.7)
+    parser.add_argument("--strength", type=float, default=StyleJob.model_fields["strength"].default)
     asked = parser.parse_args()
     shares = []
     print(

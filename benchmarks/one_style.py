@@ -1,6 +1,6 @@
 """A network that `impasto train STYLE -o MODEL` made, against the shipped one in that style: held-out photos at 512².
 
-    python -m benchmarks.one_style MODEL STYLE [--photos 5] [--strength 0.7]
+    python -m benchmarks.one_style MODEL STYLE [--photos 5] [--strength 0.65]
 
 It is to come to 0.8 of the shipped network's relative Gram distance, no further from the photo, within 1 MB and 20 ms.
 """
@@ -20,6 +20,7 @@ from benchmarks.data import ROOT
 from benchmarks.judge import Judge
 from benchmarks.verdict import verdict
 from impasto.hardware import choose_dtype, keep_big_blocks
+from impasto.job import StyleJob
 from impasto.nets.any_style import SHIPPED, AnyStyle, load_any_style
 
 SIZE, MOST_SHARE, MOST_MS, MOST_BYTES = 512, 0.8, 20, 1_000_000
@@ -30,7 +31,7 @@ def main() -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("style", type=Path)
     parser.add_argument("--photos", type=int, default=5)
-    parser.add_argument("--strength", type=float, default=0.7)
+    parser.add_argument("--strength", type=float, default=StyleJob.model_fields["strength"].default)
     asked = parser.parse_args()
     keep_big_blocks()
     dtype = choose_dtype("auto", torch.device("cpu"))

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from impasto.job import StyleJob
 from impasto.nets.any_style import FADE, AnyStyle, Shape, StyledMix, StyledNorm, ToPicture
 from impasto.nets.cnn import Cnn
 from impasto.train.any_style import HeldOut, Training, held_out
@@ -50,8 +51,8 @@ class PhotoSource:
 
 # Numbers that are left of a code: how the dial moves it takes no more.
 OWN_CODE = 8
-# Where the mixed layers are taken as they are; the dial's default.
-USUAL_STRENGTH = 0.7
+# Where the mixed layers are taken as they are.
+USUAL_STRENGTH = StyleJob.model_fields["strength"].default
 
 
 def own_shape(shape: Shape) -> Shape:
