@@ -4,7 +4,7 @@
 
 Each is a random composition on a picture of the folders or in its place: mosaic and glass, broken planes, strokes,
 dots, hatching, posters and woodcuts, rectangles, figures over one another, waves, washes; in the picture's colours or
-in others. The shipped network saw 2,047 of them, 35 % of its styles. A core draws about 70 a minute.
+in others. The shipped network saw 10,222 of them, at last 42 % of its styles. A core draws 70 to 300 a minute.
 """
 
 from __future__ import annotations

@@ -149,14 +149,20 @@ def test_explicit_pass_equals_autograd(name: str, channels: int) -> None:
     assert float((found - expected).norm() / expected.norm()) < 1e-3
 
 
-def test_explicit_pass_in_bf16_is_near_fp32(vgg16: Cnn) -> None:
+CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"))
+
+
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+def test_explicit_pass_in_bf16_is_near_fp32(vgg16: Cnn, device: str) -> None:
     layers = ["block1_conv1", "block3_conv1", "block5_conv1"]
     picture = torch.rand(1, 3, 64, 80)
-    gradients = [
-        ExplicitPass(vgg16, layers, dtype=dtype, device=CPU).forward(picture).backward(lambda _n, f: f * 1e-4)
-        for dtype in (torch.float32, torch.bfloat16)
-    ]
-    assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 0.06
+
+    def gradient(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        run = ExplicitPass(vgg16, layers, dtype=dtype, device=device).forward(picture.to(device))
+        return run.backward(lambda _name, features: features * 1e-4).cpu()
+
+    expected, found = gradient(torch.float32, CPU), gradient(torch.bfloat16, torch.device(device))
+    assert float((found - expected).norm() / expected.norm()) < 0.06
 
 
 def test_pass_without_keep_holds_features_only(small_cnn: Cnn) -> None:
