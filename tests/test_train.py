@@ -20,7 +20,7 @@ from impasto.nets.cnn import Cnn
 from impasto.train.any_style import tensorboard
 from impasto.train.checkpoint import load_checkpoint
 from impasto.train.data import Folder
-from impasto.train.one_style import OneStyleTraining, PhotoSource, in_one_style
+from impasto.train.one_style import USUAL_STRENGTH, OneStyleTraining, PhotoSource, in_one_style
 from impasto.train.settings import OneStyleSettings
 from support import shapes_picture
 from test_any_style import CPU, SMALL, five_blocks, lively
@@ -74,7 +74,7 @@ def test_a_network_of_one_style_begins_as_the_part_of_its_teacher_that_paints_it
     own = in_one_style(teacher, code)
     assert (own.shape.code, own.shape.blocks, own.shape.last, own.shape.experts) == (8, 1, 1, 1)
     del teacher.trunk[1], teacher.last[1]
-    strength = torch.tensor([0.7])
+    strength = torch.tensor([USUAL_STRENGTH])
     painted = own(photo, own.encode(photo), strength)
     assert (painted - teacher(photo, code, strength)).abs().max() < 1e-5
     assert (painted - own(photo, own.encode(photo), torch.tensor([0.3]))).abs().max() > 1e-3, "the dial stays"
