@@ -16,7 +16,17 @@ from PIL import Image
 from torch import Tensor
 
 from impasto.errors import UserError
-from impasto.nets.any_style import AnyStyle, Shape, blend, content_weight, load_any_style
+from impasto.nets.any_style import (
+    NEAR_STRIDE,
+    AnyStyle,
+    Notch,
+    Shape,
+    blend,
+    content_weight,
+    from_blocks,
+    load_any_style,
+    to_blocks,
+)
 from impasto.nets.cnn import Cnn, build_cnn
 from impasto.nets.layers import conv, max_pool
 from impasto.nets.painter import stylize_fast
@@ -344,3 +354,15 @@ def test_two_processes_train_as_one(folders: tuple[Path, Path]) -> None:
     alone = [training.run_step() for _ in range(4)]
     for line, own in zip(json.loads(told[0].splitlines()[-1]), alone, strict=True):
         assert line == pytest.approx(own, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("across", "down", "left"),
+    [(0.25, 0.25, 0.3), (0.25, -0.25, 0.3), (0.25, 0, 1), (0, 0.5, 1), (0.125, 0.125, 1), (0.3125, 0.25, 1), (0, 0, 1)],
+)
+def test_the_notch_weakens_the_diagonals_of_4_px_alone(across: float, down: float, left: float) -> None:
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(96), indexing="ij")
+    wave = torch.cos(2 * torch.pi * (across * columns + down * rows) + 0.4).expand(1, 3, -1, -1)
+    weakened = from_blocks(Notch()(to_blocks(wave, NEAR_STRIDE)), NEAR_STRIDE)
+    inside = (..., slice(24, -24), slice(24, -24))
+    assert torch.allclose(weakened[inside], left * wave[inside], atol=0.02)

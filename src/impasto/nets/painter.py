@@ -9,7 +9,19 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from impasto.nets.any_style import EPSILON, FADE, STRIDE, AnyStyle, Styled, StyledMix, StyledNorm, ToPicture, mirrored
+from impasto.nets.any_style import (
+    EPSILON,
+    FADE,
+    NEAR_STRIDE,
+    NOTCH_REACH,
+    STRIDE,
+    AnyStyle,
+    Styled,
+    StyledMix,
+    StyledNorm,
+    ToPicture,
+    mirrored,
+)
 
 Statistics = dict[StyledNorm, tuple[Tensor, Tensor]]
 """Mean and variance of the channels that each layer normalises."""
@@ -43,9 +55,10 @@ class Painter:
     @property
     def halo_px(self) -> int:
         """A pixel depends on no photo further away than this, a multiple of the stride: 16 px a block of the trunk, 4
-        one at a quarter of the size, 28 the layers around them, and what lies between a pixel and its cell."""
+        one at a quarter of the size, 28 the layers around them, what `Notch` reaches, and what lies between a pixel and
+        its cell."""
         shape = self.network.shape
-        needed = 16 * shape.blocks + 4 * shape.last + 36
+        needed = 16 * shape.blocks + 4 * shape.last + 36 + NEAR_STRIDE * NOTCH_REACH
         return needed + -needed % STRIDE
 
     @torch.inference_mode()
