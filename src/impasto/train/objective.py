@@ -56,6 +56,11 @@ class Objective:
     hard: float = 1.0
     tv_weight: float = 1.0
 
+    def __post_init__(self) -> None:
+        whole = self.network
+        # Photos are looked at no further than this, a third of the way less.
+        self.to_content = ExplicitPass(whole.cnn, [CONTENT_LAYER], dtype=whole.dtype, device=whole.device)
+
     def targets(
         self,
         photos: Float[Tensor, "m 3 h w"],
@@ -66,7 +71,7 @@ class Objective:
     ) -> Targets:
         """photo_of: the photo of each sample; mix: the shares of the styles in each sample's Gram matrices."""
         wanted = {name: torch.einsum("nm,mij->nij", mix, styles[name]) for name in STYLE_LAYERS}
-        content = self.network.forward(photos, keep=False).features[CONTENT_LAYER]
+        content = self.to_content.forward(photos, keep=False).features[CONTENT_LAYER]
         return Targets(wanted, content[photo_of], content_weight)
 
     def grams(self, styles: Float[Tensor, "k 3 h w"]) -> Grams:
