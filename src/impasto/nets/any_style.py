@@ -209,9 +209,9 @@ class Notch(nn.Module):
     amplitude about a place, a Gaussian mean over places, is taken away for the most part.
     """
 
-    shares: Tensor
+    found: Tensor
     means: Tensor
-    waves: Tensor
+    taken: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -221,15 +221,17 @@ class Notch(nn.Module):
         distances = torch.arange(-NOTCH_REACH, NOTCH_REACH + 1)
         weights = torch.softmax(-((distances / NOTCH_DEVIATION) ** 2) / 2, 0)
         colours = torch.block_diag(*[waves / waves.square().sum(1, keepdim=True)] * 3)
-        self.register_buffer("waves", torch.block_diag(*[waves] * 3).T[..., None, None], persistent=False)
-        self.register_buffer("shares", NOTCH_SHARE * colours[..., None, None], persistent=False)
+        self.register_buffer("found", colours[..., None, None], persistent=False)
         self.register_buffer("means", weights.expand(12, 1, 1, -1), persistent=False)
+        taken = -NOTCH_SHARE * torch.block_diag(*[waves] * 3).T
+        self.register_buffer("taken", taken[..., None, None], persistent=False)
 
     def forward(self, places: Float[Tensor, "n 48 h w"]) -> Float[Tensor, "n 48 h w"]:
-        amplitudes = F.pad(F.conv2d(places, self.shares), (NOTCH_REACH,) * 4, mode="reflect")
+        amplitudes = F.pad(F.conv2d(places, self.found), (NOTCH_REACH,) * 4, mode="reflect")
         amplitudes = F.conv2d(amplitudes, self.means, groups=len(self.means))
         amplitudes = F.conv2d(amplitudes, self.means.mT, groups=len(self.means))
-        return places - F.conv2d(amplitudes, self.waves)
+        # In place, since new memory would take longer than all of the above.
+        return F.conv2d(amplitudes, self.taken).add_(places).clamp_(0, 1)
 
 
 Styled = StyledNorm | StyledMix | ToPicture
@@ -384,7 +386,7 @@ class AnyStyle(nn.Module):
         for block in self.last:
             x = block(x, apply)
         x = F.relu(apply(self.norm3, x), inplace=True)
-        return from_blocks(self.notch(torch.sigmoid(apply(self.out, x))).clamp(0, 1), NEAR_STRIDE)
+        return from_blocks(self.notch(torch.sigmoid(apply(self.out, x))), NEAR_STRIDE)
 
     def save(self, file: str | Path, card: dict[str, str] | None = None) -> None:
         """Write the weights in half precision, with the network's sizes and a model card in the file's header."""
