@@ -2,8 +2,8 @@
 
     python docs/train_on_gpu.py PHOTOS STYLES OUT.safetensors --seconds 680 [--drawn DIR] [--start MODEL]
 
-`impasto train-any` makes its batches on the processor, which cannot feed a large GPU. Here all pictures lie in the
-GPU's memory and are cropped and varied there, the learning rate falls with the clock, and steps of many small crops
+`impasto train-any` makes its batches on the processor. Here all pictures lie in the GPU's memory and are cropped and
+varied there, so that no core is waited for, the learning rate falls with the clock, and steps of many small crops
 alternate with steps of few large ones: about 110 ms for 128 samples of 256² or 36 of 512² on an H200. `--drawn` is a
 folder that `docs/draw_styles.py` may still be filling. It needs `impasto weights fetch vgg16`.
 """
