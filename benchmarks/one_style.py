@@ -20,8 +20,8 @@ from benchmarks.data import ROOT
 from benchmarks.judge import Judge
 from benchmarks.verdict import verdict
 from impasto.hardware import choose_dtype, keep_big_blocks
-from impasto.job import StyleJob
 from impasto.nets.any_style import SHIPPED, AnyStyle, load_any_style
+from impasto.train.one_style import USUAL_STRENGTH
 
 SIZE, MOST_SHARE, MOST_MS, MOST_BYTES = 512, 0.8, 20, 1_000_000
 
@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("style", type=Path)
     parser.add_argument("--photos", type=int, default=5)
-    parser.add_argument("--strength", type=float, default=StyleJob.model_fields["strength"].default)
+    parser.add_argument("--strength", type=float, default=USUAL_STRENGTH)
     asked = parser.parse_args()
     keep_big_blocks()
     dtype = choose_dtype("auto", torch.device("cpu"))

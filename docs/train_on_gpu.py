@@ -22,25 +22,24 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
+from impasto.errors import PictureError
 from impasto.nets.any_style import SHIPPED, load_any_style
 from impasto.nets.catalogue import network as feature_network
 from impasto.train.any_style import Training
-from impasto.train.data import Batch
+from impasto.train.data import TONES, Batch, Folder, Variety, in_tone, mix_of, read_uint8, recolouring
 from impasto.train.settings import Settings
 
 Rng = np.random.Generator
-# Side of the square that every picture lies in, px; what is beyond it is left out.
-SIDE = 640
-# Of the samples' styles: a photo, a drawn style; of all styles: half another one.
-PHOTO, DRAWN, HALVED = 0.08, 0.42, 0.12
+# Side of the square that every picture lies in, and a picture's own shortest side at the most, px; what is beyond the
+# square is left out.
+SIDE, SHORTEST = 640, 512
+# Chances for a style: as in `impasto train-any`, to be a drawn one, to be given another's colours.
+VARIETY, DRAWN, COLOURS_OF_ANOTHER = Variety(), 0.42, 0.15
+BETWEEN = 0.1
 # Groups of four, and the least share of a picture's side that a crop covers, by the crops' side.
 STEPS = {256: (32, 0.42), 512: (9, 0.6)}
-WARM_UP = 150
-# Hues are turned around the grey axis (Rodrigues' formula).
-CROSS = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
 
 
 class OnGpu:
@@ -53,14 +52,13 @@ class OnGpu:
         self.pictures = torch.zeros(capacity, 3, SIDE, SIDE, dtype=torch.uint8, device=device)
         self.sizes = np.zeros((capacity, 2))
         with ThreadPoolExecutor() as pool:
-            self.photos, self.styles = (self.add(pool.map(read, every(folder))) for folder in (photos, styles))
+            self.photos, self.styles = (self.add(pool.map(read, Folder(at).files)) for at in (photos, styles))
 
-    def add(self, pictures: Iterable[np.ndarray]) -> range:
+    def add(self, pictures: Iterable[Tensor]) -> range:
         first = self.count
-        for pixels in pictures:
-            height, width = pixels.shape[:2]
-            there = torch.from_numpy(pixels).to(self.device).permute(2, 0, 1)
-            self.pictures[self.count, :, :height, :width] = there
+        for picture in pictures:
+            height, width = picture.shape[1:]
+            self.pictures[self.count, :, :height, :width] = picture.to(self.device)
             self.sizes[self.count] = height, width
             self.count += 1
         return range(first, self.count)
@@ -73,8 +71,9 @@ class OnGpu:
                 try:
                     self.add([read(file)])
                     seen.add(file)
-                except OSError:  # Still being written.
+                except PictureError:  # Still being written.
                     continue
+            # Files come by the second, and looking takes time from the training's own thread.
             time.sleep(2)
 
     def to_device(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:
@@ -84,28 +83,20 @@ class OnGpu:
     def batch(self, step: int, size: int, groups: range) -> Batch:
         rng, count, smallest = np.random.default_rng([self.seed, step]), 2 * len(groups), STEPS[size][1]
         photos = self.crops(rng, draw(rng, self.photos, count), size, smallest, turned=0)
-        more = round(HALVED * count)
-        styles = self.crops(rng, self.style_numbers(rng, count + more), size, 0.8 * smallest, turned=0.3)
+        more = round(VARIETY.mosaic * count)
+        styles = self.crops(rng, self.style_numbers(rng, count + more), size, 0.8 * smallest, turned=VARIETY.turn)
         styles = self.varied(rng, styles)
         styles[:more, ..., size // 2 :] = styles[count:, ..., size // 2 :]
         styles = styles[:count]
-        if rng.random() < 0.02 * count:  # The photo itself, which should come back.
+        if rng.random() < VARIETY.same * count:
             styles[-1] = photos[-1]
-        mixes = [mix(rng) for _ in groups]
-        photo_of = [2 * group + photo for group in range(len(groups)) for photo in (0, 1, 0, 1)]
         usual = rng.random(4 * len(groups)) < 0.5
-        strengths = rng.uniform(np.where(usual, 0.5, 0.2), np.where(usual, 0.85, 1))
-        return Batch(
-            photos,
-            styles.contiguous(),
-            photo_of,
-            torch.block_diag(*mixes).to(self.device),
-            self.to_device(strengths, torch.float32),
-        )
+        strengths = torch.from_numpy(rng.uniform(np.where(usual, 0.5, 0.2), np.where(usual, 0.85, 1))).float()
+        return Batch.of_groups(photos, styles, [mix_of(rng, BETWEEN) for _ in groups], strengths)
 
     def style_numbers(self, rng: Rng, count: int) -> np.ndarray:
         kind, numbers = rng.random(count), draw(rng, self.styles, count)
-        numbers = np.where(kind < PHOTO, draw(rng, self.photos, count), numbers)
+        numbers = np.where(kind < VARIETY.photo, draw(rng, self.photos, count), numbers)
         drawn = range(self.styles.stop, self.count)
         return np.where(kind > 1 - DRAWN, draw(rng, drawn, count), numbers) if drawn else numbers
 
@@ -131,78 +122,54 @@ class OnGpu:
 
     def varied(self, rng: Rng, styles: Tensor) -> Tensor:
         """Recoloured, given the colours of the next one, toned, each by chance."""
-        matrices = np.stack([recolouring(rng) for _ in styles])
-        styles = torch.einsum("nij,njhw->nihw", self.to_device(matrices, torch.float32), styles)
-        flat = styles.flatten(2)
-        mean = flat.mean(2, keepdim=True)
-        some = (flat - mean)[..., ::7]
-        covariance = torch.bmm(some, some.mT) / some.shape[2] + 1e-3 * torch.eye(3, device=self.device)
-        root = torch.linalg.cholesky_ex(covariance)[0]
-        to_next = torch.linalg.solve_triangular(root, root.roll(1, 0), upper=False, left=False)
-        moved = (torch.bmm(to_next, flat - mean) + mean.roll(1, 0)).view_as(styles)
-        taken = self.to_device(rng.random(len(styles)) < 0.15, torch.bool)[:, None, None, None]
-        styles = torch.where(taken, moved, styles).clamp(1e-3, 1)
-        toned = rng.random(len(styles)) < 0.4
-        gamma, contrast, saturation = (
-            self.to_device(np.where(toned, np.exp(rng.uniform(-k, k, len(styles))), 1), torch.float32).view(-1, 1, 1, 1)
-            for k in (0.45, 0.3, 0.5)
-        )
-        styles = styles**gamma
-        grey = styles.mean(1, keepdim=True)
-        styles = grey + saturation * (styles - grey)
-        middle = styles.mean((1, 2, 3), keepdim=True)
-        return (middle + contrast * (styles - middle)).clamp(0, 1)
+        count = len(styles)
+        changed = rng.random(count) < VARIETY.colours
+        matrices = torch.stack([recolouring(rng) if change else torch.eye(3) for change in changed])
+        styles = torch.einsum("nij,njhw->nihw", matrices.to(self.device), styles)
+        taken = self.to_device(rng.random(count) < COLOURS_OF_ANOTHER, torch.bool)[:, None, None, None]
+        styles = torch.where(taken, in_colours_of_the_next(styles), styles)
+        toned = rng.random(count) < VARIETY.tone
+        tones = [np.where(toned, np.exp(rng.uniform(-most, most, count)), 1) for most in TONES]
+        return in_tone(styles, *(self.to_device(tone, torch.float32).view(-1, 1, 1, 1) for tone in tones)).clamp(0, 1)
 
 
-def every(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file())
+def in_colours_of_the_next(styles: Tensor) -> Tensor:
+    """Each with the mean colour and covariance of the one behind it in the batch."""
+    flat = styles.flatten(2)
+    mean = flat.mean(2, keepdim=True)
+    some = (flat - mean)[..., ::7]
+    covariance = torch.bmm(some, some.mT) / some.shape[2] + 1e-3 * torch.eye(3, device=styles.device)
+    root = torch.linalg.cholesky_ex(covariance)[0]
+    to_next = torch.linalg.solve_triangular(root, root.roll(1, 0), upper=False, left=False)
+    return (torch.bmm(to_next, flat - mean) + mean.roll(1, 0)).view_as(styles)
 
 
-def read(file: Path) -> np.ndarray:
-    """(h, w, 3) bytes, the middle of a picture that is longer than `SIDE`."""
-    image = Image.open(file).convert("RGB")
-    left, top = (max(0, (length - SIDE) // 2) for length in image.size)
-    return np.array(image.crop((left, top, left + min(image.width, SIDE), top + min(image.height, SIDE))))
+def read(file: Path) -> Tensor:
+    """(3, h, w) bytes, the middle of a picture that is longer than `SIDE`."""
+    picture = read_uint8(file, SHORTEST)
+    top, left = (max(0, (length - SIDE) // 2) for length in picture.shape[1:])
+    return picture[:, top : top + SIDE, left : left + SIDE]
 
 
 def draw(rng: Rng, numbers: range, count: int) -> np.ndarray:
     return rng.integers(numbers.start, numbers.stop, count)
 
 
-def recolouring(rng: Rng) -> np.ndarray:
-    """A third of the time the channels exchanged or all hues turned."""
-    if rng.random() > 0.35:
-        return np.eye(3)
-    if rng.random() < 0.5:
-        return np.eye(3)[rng.permutation(3)]
-    angle = rng.uniform(-math.pi, math.pi)
-    return math.sin(angle) * CROSS + math.cos(angle) * np.eye(3) + (1 - math.cos(angle)) / 3
-
-
-def mix(rng: Rng) -> Tensor:
-    """The shares of a group's two styles in its four samples: one of them, now and then both."""
-    rows = np.array([[1, 0], [0, 1], [0, 1], [1, 0]], np.float32)
-    for row in rows:
-        if rng.random() < 0.1:
-            row[0] = rng.uniform(0.2, 0.8)
-            row[1] = 1 - row[0]
-    return torch.from_numpy(rows)
-
-
-def train(training: Training, source: OnGpu, seconds: float, rate: float, out: Path) -> None:
+def train(training: Training, source: OnGpu, seconds: float, out: Path) -> None:
     """Small crops in three of four steps, in the second half of the time large ones."""
     began = said = time.monotonic()
     settings = training.settings
     while (progress := (time.monotonic() - began) / seconds) < 1:
         size = 512 if (training.step % 4 == 3) != (progress >= 0.5) else 256
-        now = rate * min(1, (training.step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * progress))
-        training.settings = settings.model_copy(update={"learning_rate": now, "sizes": (size,)})
+        # As many steps as there will be at this pace, so that the learning rate falls with the clock.
+        steps = max(1, round(training.step / progress))
+        training.settings = settings.model_copy(update={"steps": steps, "sizes": (size,)})
         training.groups = range(STEPS[size][0])
         found = training.run_step()
         if time.monotonic() - said > 30:
             said = time.monotonic()
             told = "  ".join(f"{name} {value:.3f}" for name, value in found.items())
-            print(f"{said - began:5.0f} s, step {training.step}, {source.count} pictures, rate {now:.5f}: {told}")
+            print(f"{said - began:5.0f} s, step {training.step}, {source.count} pictures: {told}", flush=True)
             training.average.save(out)
     training.average.save(out)
     print(f"{training.step} steps")
@@ -227,13 +194,12 @@ def main() -> int:
     source = OnGpu(asked.photos, asked.styles, asked.capacity, device, asked.seed)
     if asked.drawn:
         threading.Thread(target=source.watch, args=(asked.drawn,), daemon=True).start()
-    # The rate and the sizes are set anew for every step.
-    settings = Settings(hard=2, steady=10, warm_up=0, fall=0, steps=sys.maxsize, seed=asked.seed)
+    settings = Settings(learning_rate=asked.rate, warm_up=150, fall=1, hard=2, steady=10, seed=asked.seed)
     network = load_any_style(asked.start)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     training = Training(settings, source, feature_network("vgg16"), shape=network.shape, device=device, dtype=dtype)
     training.start_from(network)
-    train(training, source, asked.seconds, asked.rate, asked.out)
+    train(training, source, asked.seconds, asked.out)
     return 0
 
 

@@ -149,6 +149,7 @@ def test_explicit_pass_equals_autograd(name: str, channels: int) -> None:
     assert float((found - expected).norm() / expected.norm()) < 1e-3
 
 
+# The one path that no processor takes; on a machine with such a GPU it is run without being asked for.
 CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"))
 
 

@@ -222,7 +222,7 @@ class Notch(nn.Module):
         weights = torch.softmax(-((distances / NOTCH_DEVIATION) ** 2) / 2, 0)
         colours = torch.block_diag(*[waves / waves.square().sum(1, keepdim=True)] * 3)
         self.register_buffer("found", colours[..., None, None], persistent=False)
-        self.register_buffer("means", weights.expand(12, 1, 1, -1), persistent=False)
+        self.register_buffer("means", weights.expand(len(colours), 1, 1, -1), persistent=False)
         taken = -NOTCH_SHARE * torch.block_diag(*[waves] * 3).T
         self.register_buffer("taken", taken[..., None, None], persistent=False)
 

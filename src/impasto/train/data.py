@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -24,6 +24,8 @@ from impasto.picture import read_picture
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".gif"}
 Rng = np.random.Generator
+# How far gamma, contrast and saturation are changed, in logarithms.
+TONES = (0.45, 0.3, 0.5)
 
 
 class Folder:
@@ -126,21 +128,30 @@ def vary(style: Float[Tensor, "3 n n"], variety: Variety, rng: Rng) -> Float[Ten
 
 
 def recoloured(style: Float[Tensor, "3 n n"], rng: Rng) -> Float[Tensor, "3 n n"]:
-    """Channels exchanged, or all hues turned by one angle around the grey axis (Rodrigues' formula)."""
+    return torch.einsum("ij,jhw->ihw", recolouring(rng), style)
+
+
+def recolouring(rng: Rng) -> Float[Tensor, "3 3"]:
+    """What exchanges the channels, or turns all hues by one angle around the grey axis (Rodrigues' formula)."""
     if rng.random() < 0.5:
-        return style[torch.from_numpy(rng.permutation(3))]
+        return torch.eye(3)[torch.from_numpy(rng.permutation(3))]
     angle = rng.uniform(-math.pi, math.pi)
     cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
-    turn = math.cos(angle) * torch.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) / 3
-    return torch.einsum("ij,jhw->ihw", turn, style)
+    return math.cos(angle) * torch.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) / 3
 
 
 def toned(style: Float[Tensor, "3 n n"], rng: Rng) -> Float[Tensor, "3 n n"]:
-    gamma, contrast, saturation = (math.exp(rng.uniform(-a, a)) for a in (0.45, 0.3, 0.5))
+    return in_tone(style, *(math.exp(rng.uniform(-most, most)) for most in TONES))
+
+
+def in_tone(
+    style: Float[Tensor, "*count 3 n n"], gamma: Tensor | float, contrast: Tensor | float, saturation: Tensor | float
+) -> Float[Tensor, "*count 3 n n"]:
+    """A style, or several each with its own numbers, with other gamma, contrast and saturation; 1 leaves each."""
     style = style.clamp(1e-3, 1) ** gamma
-    grey = style.mean(0, keepdim=True)
+    grey = style.mean(-3, keepdim=True)
     style = grey + saturation * (style - grey)
-    middle = style.mean()
+    middle = style.mean((-3, -2, -1), keepdim=True)
     return middle + contrast * (style - middle)
 
 
@@ -157,6 +168,18 @@ class Batch:
     photo_of: list[int]
     mix: Float[Tensor, "batch k"]
     strength: Float[Tensor, " batch"]
+
+    @classmethod
+    def of_groups(
+        cls,
+        photos: Float[Tensor, "m 3 n n"],
+        styles: Float[Tensor, "k 3 _ _"],
+        mixes: Sequence[Float[Tensor, "4 2"]],
+        strength: Float[Tensor, " batch"],
+    ) -> Batch:
+        """mixes: the shares of its two styles in the four samples of each group."""
+        photo_of = [2 * group + photo for group in range(len(mixes)) for photo in (0, 1, 0, 1)]
+        return cls(photos, styles, photo_of, torch.block_diag(*mixes), strength)
 
     def to(self, device: torch.device) -> Batch:
         return self.each(lambda tensor: tensor.to(device, non_blocking=True))
@@ -210,19 +233,13 @@ class Source:
 
     def batch(self, step: int, size: int, groups: range) -> Batch:
         parts = [self.group(np.random.default_rng([self.seed, step, index]), size) for index in groups]
-        photos, styles, mixes, strengths = (torch.cat(column) for column in zip(*parts, strict=True))
-        mix = torch.block_diag(*mixes.view(-1, 4, 2))
-        photo_of = [2 * group + photo for group in range(len(parts)) for photo in (0, 1, 0, 1)]
-        return Batch(photos, styles, photo_of, mix, strengths)
+        photos, styles, mixes, strengths = zip(*parts, strict=True)
+        return Batch.of_groups(torch.cat(photos), torch.cat(styles), mixes, torch.cat(strengths))
 
     def group(self, rng: Rng, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         photos = [crop(self.photos.draw(rng), size, self.smallest_photo, rng) for _ in range(2)]
         styles = [self.style(rng, size, photo) for photo in photos]
-        mix = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
-        for row in mix:
-            if rng.random() < self.between:
-                share = rng.uniform(0.2, 0.8)
-                row.copy_(torch.tensor([share, 1 - share]))
+        mix = mix_of(rng, self.between)
         lows = np.where(rng.random(4) < 0.5, self.bold, self.least_strength)
         return torch.stack(photos), torch.stack(styles), mix, torch.from_numpy(rng.uniform(lows, 1.0)).float()
 
@@ -237,3 +254,13 @@ class Source:
             half = size // 2
             style = torch.cat([style[..., :half], other[..., half:]], -1)
         return style
+
+
+def mix_of(rng: Rng, between: float) -> Float[Tensor, "4 2"]:
+    """The shares of a group's two styles in its samples: one of them, or by the chance `between` both."""
+    mix = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    for row in mix:
+        if rng.random() < between:
+            share = rng.uniform(0.2, 0.8)
+            row.copy_(torch.tensor([share, 1 - share]))
+    return mix
