@@ -28,7 +28,7 @@ from impasto.errors import PictureError
 from impasto.nets.any_style import SHIPPED, load_any_style
 from impasto.nets.catalogue import network as feature_network
 from impasto.train.any_style import Training
-from impasto.train.data import TONES, Batch, Folder, Variety, in_tone, mix_of, read_uint8, recolouring
+from impasto.train.data import TONES, Batch, Folder, Source, Variety, in_tone, mix_of, read_uint8, recolouring
 from impasto.train.settings import Settings
 
 Rng = np.random.Generator
@@ -37,7 +37,6 @@ Rng = np.random.Generator
 SIDE, SHORTEST = 640, 512
 # Chances for a style: as in `impasto train-any`, to be a drawn one, to be given another's colours.
 VARIETY, DRAWN, COLOURS_OF_ANOTHER = Variety(), 0.42, 0.15
-BETWEEN = 0.1
 # Groups of four, and the least share of a picture's side that a crop covers, by the crops' side.
 STEPS = {256: (32, 0.42), 512: (9, 0.6)}
 
@@ -92,7 +91,7 @@ class OnGpu:
             styles[-1] = photos[-1]
         usual = rng.random(4 * len(groups)) < 0.5
         strengths = torch.from_numpy(rng.uniform(np.where(usual, 0.5, 0.2), np.where(usual, 0.85, 1))).float()
-        return Batch.of_groups(photos, styles, [mix_of(rng, BETWEEN) for _ in groups], strengths)
+        return Batch.of_groups(photos, styles, [mix_of(rng, Source.between) for _ in groups], strengths)
 
     def style_numbers(self, rng: Rng, count: int) -> np.ndarray:
         kind, numbers = rng.random(count), draw(rng, self.styles, count)
