@@ -17,13 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 import impasto
 from benchmarks.data import eval_pairs
 from benchmarks.painted import painted
 from benchmarks.verdict import verdict
-from impasto.evaluation.artefacts import border_score, checkerboard_score
-from impasto.evaluation.case import View
+from impasto.evaluation.artefacts import PERIOD_PX, border_score, checkerboard_score
+from impasto.evaluation.case import View, fitted
 from impasto.evaluation.compare import Comparison, comparison
 from impasto.evaluation.evaluate import Evaluation, agreement
 from impasto.picture import read_picture
@@ -38,6 +42,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 LEAST_WINS, LEAST_AGREEMENT = 9, 0.6
 # Faint faults: a checkerboard of 8 grey levels either way, a frame of 4 px darkened by a fifth.
 BOARD, BURN, BURN_PX = 8 / 255, 0.2, 4
+# One that can hardly be seen: its deviation, and how often it is to be told from none.
+FAINT, LEAST_TOLD = 1 / 255, 0.9
 
 
 def paint(folder: Path) -> None:
@@ -126,12 +132,47 @@ def check_artefacts(folder: Path) -> dict[str, bool]:
     return {f"{name} raises its score in every result": min(values) > 0 for name, values in rises.items()}
 
 
+def check_faint() -> dict[str, bool]:
+    """How often a picture with a pattern of a frequency drawn at random scores above one without (area under ROC)."""
+    rng = np.random.default_rng(0)
+    clean, spoiled = list[float](), dict[str, list[float]]()
+    for file in itertools.chain.from_iterable(eval_pairs(2 * PAIRS)):
+        picture = read_picture(file)
+        luma = View(picture.resized(*fitted(picture, SIZE)).pixels).luma.double()
+        clean.append(checkerboard_score(luma))
+        pattern = FAINT * wave(luma, rng)
+        for place, where in (("everywhere", torch.ones_like(luma)), ("in the flattest third", flattest_third(luma))):
+            spoiled.setdefault(place, []).append(checkerboard_score(luma + pattern * where))
+    met = {}
+    for place, scores in spoiled.items():
+        told = statistics.mean(float(one > none) for one, none in itertools.product(scores, clean))
+        met[f"a pattern of one grey level {place} is told in {told:.3f} of cases, at least {LEAST_TOLD}"] = (
+            told >= LEAST_TOLD
+        )
+    return met
+
+
+def wave(luma: Float[Tensor, "h w"], rng: np.random.Generator) -> Float[Tensor, "h w"]:
+    """A cosine that is repeated every 8 px, of deviation 1."""
+    down, right = divmod(int(rng.integers(1, PERIOD_PX**2)), PERIOD_PX)
+    y, x = np.indices(tuple(luma.shape))
+    phase = np.cos(2 * np.pi * (down * y + right * x) / PERIOD_PX + rng.uniform(0, 2 * np.pi))
+    return torch.from_numpy(phase / phase.std())
+
+
+def flattest_third(luma: Float[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
+    """Where the picture has least detail."""
+    whole = luma[None, None]
+    detail = F.avg_pool2d((whole - F.avg_pool2d(whole, 5, 1, 2)).square(), 33, 1, 16)[0, 0]
+    return detail < detail.quantile(1 / 3)
+
+
 def main() -> int:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/bench-judges")
     paint(folder)
     found = {name: impasto.evaluate(folder / name, size=SIZE) for name in SETTINGS}
     print_means(found)
-    met = check_agreement(found) | check_artefacts(folder)
+    met = check_agreement(found) | check_artefacts(folder) | check_faint()
     met = check_settings(found) | check_baselines(found["default"]) | met
     print()
     return verdict(met)

@@ -208,6 +208,21 @@ def test_a_checkerboard_raises_its_score(seed: int, period: int, strength: float
     assert checkerboard_score(luma + strength * board) > clean + 3
 
 
+@pytest.mark.parametrize("make", [data.astronaut, data.chelsea, data.coffee, data.rocket])
+@pytest.mark.parametrize("frequency", [(1, 1), (2, 6), (0, 4), (4, 4)])
+def test_a_faint_pattern_in_a_flat_part_raises_its_score(
+    make: Callable[[], np.ndarray], frequency: tuple[int, int]
+) -> None:
+    """However much contrast the rest of the picture has."""
+    flat = View(np.ascontiguousarray(make()[::2, ::2].transpose(2, 0, 1) / np.float32(255))).luma
+    noisy = 0.5 + torch.randn(flat.shape, generator=torch.Generator().manual_seed(0)) / 255
+    flat[: len(flat) // 3] = noisy[: len(flat) // 3]
+    y, x = np.indices(tuple(flat.shape))
+    pattern = np.float32(2 / 255 * np.cos(2 * np.pi * (frequency[0] * y + frequency[1] * x) / 8))
+    pattern[len(flat) // 3 :] = 0
+    assert checkerboard_score(flat + torch.from_numpy(pattern)) > checkerboard_score(flat) + 1
+
+
 def test_smooth_and_noisy_pictures_have_no_checkerboard() -> None:
     generator = torch.Generator().manual_seed(0)
     noisy = 0.5 + 0.1 * torch.randn(256, 256, generator=generator)

@@ -31,9 +31,10 @@ def border(case: Case) -> float:
 
 
 def checkerboard(case: Case) -> float:
-    """Regular patterns of 2, 4 or 8 px, in dB over what the picture has at neighbouring frequencies; 0 to 3 is usual.
+    """Regular patterns of 2, 4 or 8 px, in dB over what the picture has at neighbouring frequencies; 0 to 1 is usual.
 
-    Averaged power spectrum of the luma in windows of 32 px; the worst of the 31 frequencies counts.
+    Power spectra of the luma in windows of 32 px, averaged in dB: by power, the few windows of most contrast would hide
+    what stands in a sky. The worst of the 31 frequencies counts.
     """
     return checkerboard_score(case.picture.luma)
 
@@ -64,24 +65,29 @@ def band_score(side: Float[np.ndarray, "n 4"], band: int) -> float:
 
 
 def checkerboard_score(luma: Float[Tensor, "h w"]) -> float:
-    power = spectrum(luma.double())
+    power_db = spectrum_db(luma.double())
+    # Pictures have more power along the axes, and towards lower frequencies: a fit along either side follows that.
+    smooth = torch.maximum(*(interpolated(power_db, axis) for axis in (0, 1)))
     step = BLOCK_PX // PERIOD_PX
-    # Pictures have more power along the axes, and towards lower frequencies: means of both sides follow that.
-    rows, columns = ((power.roll(2, axis) * power.roll(-2, axis)).sqrt() for axis in (0, 1))
-    around = torch.maximum(rows, columns)
-    floor = INVISIBLE_LEVEL**2
-    excess = (10 * torch.log10((power + floor) / (around + floor)))[::step, ::step]
+    excess = (power_db - smooth)[::step, ::step]
     excess[0, 0] = 0
     return float(excess.max())
 
 
-def spectrum(luma: Float[Tensor, "h w"]) -> Float[Tensor, "block block"]:
-    """Mean power by frequency over windows of the picture, a white noise of variance 1 having 1 throughout."""
+def interpolated(power_db: Float[Tensor, "block block"], axis: int) -> Float[Tensor, "block block"]:
+    """The cubic through two neighbours on each side, as near as the window tells frequencies apart."""
+    near, far = (power_db.roll(by, axis) + power_db.roll(-by, axis) for by in (2, 4))
+    return (4 * near - far) / 6
+
+
+def spectrum_db(luma: Float[Tensor, "h w"]) -> Float[Tensor, "block block"]:
+    """Mean level by frequency over windows of the picture, a white noise of variance 1 having 0 dB throughout."""
     spread = math.ceil(math.sqrt(luma.numel() / (MOST_BLOCKS * (BLOCK_PX // 2) ** 2)))
     step = BLOCK_PX // 2 * spread
     blocks = luma.unfold(0, BLOCK_PX, step).unfold(1, BLOCK_PX, step).reshape(-1, BLOCK_PX, BLOCK_PX)
     hann = torch.hann_window(BLOCK_PX, dtype=luma.dtype)
     window = hann[:, None] * hann
     centred = blocks - blocks.mean((1, 2), keepdim=True)
-    power: Tensor = torch.fft.fft2(centred * window).abs().square().mean(0)
-    return power / window.square().sum()
+    power = torch.fft.fft2(centred * window).abs().square() / window.square().sum()
+    level: Tensor = 10 * torch.log10(power + INVISIBLE_LEVEL**2).mean(0)
+    return level

@@ -58,7 +58,7 @@ JUDGES: dict[str, Judge] = {
         "artefacts", "lower", "change at the borders over that inside; under 1 is usual", artefacts.border, whole=True
     ),
     "checkerboard": Judge(
-        "artefacts", "lower", "patterns of 2, 4 or 8 px, dB; 0 to 3 is usual", artefacts.checkerboard, whole=True
+        "artefacts", "lower", "patterns of 2, 4 or 8 px, dB; 0 to 1 is usual", artefacts.checkerboard, whole=True
     ),
 }
 RUN_FIGURES: dict[str, Figure] = {
