@@ -22,6 +22,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from impasto.errors import JobError
+from impasto.job import StyleJob
 from impasto.nets.any_style import STRIDE, AnyStyle, Shape, content_weight
 from impasto.nets.cnn import Cnn
 from impasto.nets.painter import stylize_fast
@@ -34,7 +35,7 @@ from impasto.train.settings import Settings
 
 # Tells the random numbers of moves from those of a batch's groups.
 MOVED = 1 << 20
-SHEET_STRENGTHS = (0.4, 0.7, 1.0)
+SHEET_STRENGTHS = (0.4, StyleJob.model_fields["strength"].default, 1.0)
 COLUMNS = ["step", "size", "rate", "seconds", "content", "style", *STYLE_LAYERS, "skipped"]
 HELD_OUT_COLUMNS = ["step", "strength", "content", "style", *STYLE_LAYERS]
 
