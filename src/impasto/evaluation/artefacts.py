@@ -12,8 +12,8 @@ from torch import Tensor
 from impasto.evaluation.case import Case, View
 
 BANDS_PX = (1, 2, 4, 8)
-# Steps between neighbouring bands, and grey levels, below which nobody sees them (OKLab; sRGB).
-INVISIBLE_STEP, INVISIBLE_LEVEL = 0.01, 1 / 255
+# Steps between neighbouring bands, and deviations of a wave, below which nobody sees them (OKLab; sRGB).
+INVISIBLE_STEP, INVISIBLE_WAVE = 0.01, 0.5 / 255
 BLOCK_PX, PERIOD_PX = 32, 8
 MOST_BLOCKS = 4096
 
@@ -88,6 +88,8 @@ def spectrum_db(luma: Float[Tensor, "h w"]) -> Float[Tensor, "block block"]:
     hann = torch.hann_window(BLOCK_PX, dtype=luma.dtype)
     window = hann[:, None] * hann
     centred = blocks - blocks.mean((1, 2), keepdim=True)
-    power = torch.fft.fft2(centred * window).abs().square() / window.square().sum()
-    level: Tensor = 10 * torch.log10(power + INVISIBLE_LEVEL**2).mean(0)
+    power = torch.fft.fft2(centred * window).abs().square()
+    # Half of a wave's power is at its frequency, the other half at the mirrored one.
+    unseen = (INVISIBLE_WAVE * window.sum()) ** 2 / 2
+    level: Tensor = 10 * torch.log10((power + unseen) / window.square().sum()).mean(0)
     return level

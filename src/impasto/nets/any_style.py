@@ -41,7 +41,7 @@ GRAIN_SIDE, GRAIN_MEAN, GRAIN_DEVIATION = 512, 128, 42
 Layer = TypeVar("Layer", bound=nn.Module)
 
 # Of `Notch`: the share of an amplitude that is taken away, and the deviation and reach of its mean, in places.
-NOTCH_SHARE, NOTCH_DEVIATION, NOTCH_REACH = 0.7, 2.0, 5
+NOTCH_SHARE, NOTCH_DEVIATION, NOTCH_REACH = 0.5, 2.0, 5
 
 # Relative content weights the network is trained for: at full strength, and where the photo begins to be faded in.
 BOLDEST, FAITHFUL = 0.02, 1.0
@@ -203,33 +203,41 @@ class ToPicture(nn.Module):
 
 
 class Notch(nn.Module):
-    """Weakens the two diagonals of 4 px in a picture, given in places of `NEAR_STRIDE` px.
+    """Weakens rows, columns and diagonals of 4 px in a picture, given in places of `NEAR_STRIDE` px.
 
-    The network's finest texture falls into them, 5 dB over what is beside them in the spectrum, in every style. Their
-    amplitude about a place, a Gaussian mean over places, is taken away for the most part.
+    The network's finest texture falls into them, up to 5 dB over what is beside them in the spectrum, in every style.
+    Their amplitude about a place, a Gaussian mean over places, is taken away by half.
     """
 
     found: Tensor
-    means: Tensor
+    along: Tensor
+    across: Tensor
     taken: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        down, right = torch.meshgrid(torch.arange(NEAR_STRIDE), torch.arange(NEAR_STRIDE), indexing="ij")
-        turns = [2 * math.pi / NEAR_STRIDE * (down + sign * right) for sign in (1, -1)]
-        waves = torch.stack([wave(turn).flatten() for turn in turns for wave in (torch.cos, torch.sin)])
+        flat, even, odd = torch.tensor([[1.0, 1, 1, 1], [1, -1, -1, 1], [1, 1, -1, -1]])
+        sides = torch.stack([flat, even, odd])
+        # All that is repeated every 4 px down and right, but what is flat both ways and waves of 2 px.
+        waves = torch.kron(sides, sides)[1:]
+        # An odd wave is also found in a slope, and by so much less as the means of places about it rise.
+        rising = torch.stack([torch.kron(flat, odd), torch.kron(odd, flat)])
         distances = torch.arange(-NOTCH_REACH, NOTCH_REACH + 1)
-        weights = torch.softmax(-((distances / NOTCH_DEVIATION) ** 2) / 2, 0)
-        colours = torch.block_diag(*[waves / waves.square().sum(1, keepdim=True)] * 3)
-        self.register_buffer("found", colours[..., None, None], persistent=False)
-        self.register_buffer("means", weights.expand(len(colours), 1, 1, -1), persistent=False)
-        taken = -NOTCH_SHARE * torch.block_diag(*[waves] * 3).T
-        self.register_buffer("taken", taken[..., None, None], persistent=False)
+        mean = torch.softmax(-((distances / NOTCH_DEVIATION) ** 2) / 2, 0)
+        rise = distances * mean / (NEAR_STRIDE * (distances.square() * mean).sum())
+        found = torch.cat([waves, torch.ones_like(rising)]) / NEAR_STRIDE**2
+        along = torch.stack([mean] * len(waves) + [rise, mean])
+        across = torch.stack([mean] * len(waves) + [mean, rise])
+        taken = -NOTCH_SHARE * torch.cat([waves, rising])
+        self.register_buffer("found", torch.block_diag(*[found] * 3)[..., None, None], persistent=False)
+        self.register_buffer("along", along.repeat(3, 1)[:, None, None], persistent=False)
+        self.register_buffer("across", across.repeat(3, 1)[:, None, :, None], persistent=False)
+        self.register_buffer("taken", torch.block_diag(*[taken] * 3).T[..., None, None], persistent=False)
 
     def forward(self, places: Float[Tensor, "n 48 h w"]) -> Float[Tensor, "n 48 h w"]:
         amplitudes = F.pad(F.conv2d(places, self.found), (NOTCH_REACH,) * 4, mode="reflect")
-        amplitudes = F.conv2d(amplitudes, self.means, groups=len(self.means))
-        amplitudes = F.conv2d(amplitudes, self.means.mT, groups=len(self.means))
+        for means in (self.along, self.across):
+            amplitudes = F.conv2d(amplitudes, means, groups=len(means))
         # In place, since new memory would take longer than all of the above.
         return F.conv2d(amplitudes, self.taken).add_(places).clamp_(0, 1)
 
