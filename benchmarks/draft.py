@@ -15,7 +15,7 @@ import sys
 import impasto
 from benchmarks.data import eval_pairs
 from benchmarks.judge import TOWARDS_IT
-from impasto.train.one_style import USUAL_STRENGTH
+from impasto.train.any_style import USUAL_STRENGTH
 
 MOST_TIME = 0.5
 

@@ -21,7 +21,7 @@ from benchmarks.judge import Judge
 from benchmarks.verdict import verdict
 from impasto.hardware import choose_dtype, keep_big_blocks
 from impasto.nets.any_style import SHIPPED, AnyStyle, load_any_style
-from impasto.train.one_style import USUAL_STRENGTH
+from impasto.train.any_style import USUAL_STRENGTH
 
 SIZE, MOST_SHARE, MOST_MS, MOST_BYTES = 512, 0.8, 20, 1_000_000
 

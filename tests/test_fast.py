@@ -273,7 +273,7 @@ def test_the_notch_takes_the_networks_own_grid_away_and_a_draft_has_least_of_it(
     of_bare, of_one, of_draft = (
         checkerboard_score(luma(torch.from_numpy(result.picture.pixels)[None])[0, 0]) for result in (bare, one, draft)
     )
-    assert of_draft < of_one < of_bare / 2
+    assert of_one < of_bare - 1 and of_draft < of_one
 
 
 @pytest.mark.parametrize(

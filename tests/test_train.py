@@ -17,10 +17,10 @@ from safetensors import safe_open
 from impasto.cli.main import main
 from impasto.nets.any_style import load_any_style
 from impasto.nets.cnn import Cnn
-from impasto.train.any_style import tensorboard
+from impasto.train.any_style import USUAL_STRENGTH, tensorboard
 from impasto.train.checkpoint import load_checkpoint
 from impasto.train.data import Folder
-from impasto.train.one_style import USUAL_STRENGTH, OneStyleTraining, PhotoSource, in_one_style
+from impasto.train.one_style import OneStyleTraining, PhotoSource, in_one_style
 from impasto.train.settings import OneStyleSettings
 from support import shapes_picture
 from test_any_style import CPU, SMALL, five_blocks, lively

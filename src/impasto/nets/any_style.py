@@ -216,8 +216,8 @@ class Notch(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        flat, even, odd = torch.tensor([[1.0, 1, 1, 1], [1, -1, -1, 1], [1, 1, -1, -1]])
-        sides = torch.stack([flat, even, odd])
+        sides = torch.tensor([[1.0, 1, 1, 1], [1, -1, -1, 1], [1, 1, -1, -1]])
+        flat, _, odd = sides
         # All that is repeated every 4 px down and right, but what is flat both ways and waves of 2 px.
         waves = torch.kron(sides, sides)[1:]
         # An odd wave is also found in a slope, and by so much less as the means of places about it rise.

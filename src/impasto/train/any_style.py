@@ -35,7 +35,8 @@ from impasto.train.settings import Settings
 
 # Tells the random numbers of moves from those of a batch's groups.
 MOVED = 1 << 20
-SHEET_STRENGTHS = (0.4, StyleJob.model_fields["strength"].default, 1.0)
+USUAL_STRENGTH = StyleJob.model_fields["strength"].default
+SHEET_STRENGTHS = (0.4, USUAL_STRENGTH, 1.0)
 COLUMNS = ["step", "size", "rate", "seconds", "content", "style", *STYLE_LAYERS, "skipped"]
 HELD_OUT_COLUMNS = ["step", "strength", "content", "style", *STYLE_LAYERS]
 

@@ -13,10 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from impasto.job import StyleJob
 from impasto.nets.any_style import FADE, AnyStyle, Shape, StyledMix, StyledNorm, ToPicture
 from impasto.nets.cnn import Cnn
-from impasto.train.any_style import HeldOut, Training, held_out
+from impasto.train.any_style import USUAL_STRENGTH, HeldOut, Training, held_out
 from impasto.train.data import Batch, Folder, crop
 from impasto.train.objective import STYLE_LAYERS, Grams
 from impasto.train.settings import OneStyleSettings
@@ -51,8 +50,6 @@ class PhotoSource:
 
 # Numbers that are left of a code: how the dial moves it takes no more.
 OWN_CODE = 8
-# Where the mixed layers are taken as they are.
-USUAL_STRENGTH = StyleJob.model_fields["strength"].default
 
 
 def own_shape(shape: Shape) -> Shape:
@@ -67,6 +64,7 @@ def in_one_style(teacher: AnyStyle, code: Float[Tensor, "1 k"]) -> AnyStyle:
     Only the dial moves the code of one style, along a curve for which `OWN_CODE` directions are plenty.
     """
     dialled = teacher.dialled(code.expand(33, -1), torch.linspace(FADE, 1, 33, device=code.device))
+    # Where the mixed layers are taken as they are.
     usual = teacher.dialled(code, code.new_tensor([USUAL_STRENGTH]))
     directions = torch.linalg.svd(dialled - usual, full_matrices=False)[2][:OWN_CODE].T
     own = AnyStyle(own_shape(teacher.shape)).to(code.device)
