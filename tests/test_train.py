@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import types
@@ -17,10 +18,10 @@ from safetensors import safe_open
 from impasto.cli.main import main
 from impasto.nets.any_style import load_any_style
 from impasto.nets.cnn import Cnn
-from impasto.train.any_style import USUAL_STRENGTH, tensorboard
+from impasto.train.any_style import USUAL_STRENGTH, steps_within, tensorboard
 from impasto.train.checkpoint import load_checkpoint
 from impasto.train.data import Folder
-from impasto.train.one_style import OneStyleTraining, PhotoSource, in_one_style
+from impasto.train.one_style import OneStyleTraining, PhotoSource, in_one_style, kept_channels
 from impasto.train.settings import OneStyleSettings
 from support import shapes_picture
 from test_any_style import CPU, SMALL, five_blocks, lively
@@ -41,7 +42,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_network_of_one_style(data: Path, capsys: pytest.CaptureFixture[str], vgg16: Cnn) -> None:
-    command = ["train", "style.png", "--photos", "photos", "-o", "one.safetensors", "--copied", "2", *QUICK]
+    command = ["train", "style.png", "--photos", "photos", "-o", "one.safetensors", "--fall", "0.6", *QUICK]
     assert main([*command, "--steps", "4"]) == 0
     said = capsys.readouterr()
     assert said.out.startswith("one.safetensors: 4 of 4 steps")
@@ -55,7 +56,7 @@ def test_a_network_of_one_style(data: Path, capsys: pytest.CaptureFixture[str], 
 
     assert main([*command, "--steps", "6"]) == 0, "goes on from the checkpoint"
     assert capsys.readouterr().out.startswith("one.safetensors: 6 of 6 steps")
-    assert load_checkpoint(folder / "training.safetensors")[1]["settings"]["copied"] == 2
+    assert load_checkpoint(folder / "training.safetensors")[1]["settings"]["fall"] == 0.6
     second = load_any_style("one.safetensors").state_dict()
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
@@ -65,33 +66,74 @@ def test_a_network_of_one_style(data: Path, capsys: pytest.CaptureFixture[str], 
     assert "leave the style pictures out" in capsys.readouterr().err
 
 
+def test_a_training_of_one_style_takes_as_many_steps_as_its_time_allows(
+    data: Path, capsys: pytest.CaptureFixture[str], vgg16: Cnn
+) -> None:
+    command = ["train", "style.png", "--photos", "photos", "-o", "one.safetensors", *QUICK]
+    checkpoint = data / "one.training" / "training.safetensors"
+
+    def steps() -> tuple[int, int]:
+        facts = load_checkpoint(checkpoint)[1]
+        return facts["step"], facts["settings"]["steps"]
+
+    assert main([*command, "--minutes", "0.0001"]) == 0
+    assert steps() == (1, 1), "never none"
+    assert main(command) == 0
+    assert steps() == (1, 1), "that training is at its end"
+    assert main([*command, "--minutes", "0.02"]) == 0
+    done, planned = steps()
+    assert done == planned > 1, "it goes on for so much longer"
+    capsys.readouterr()
+    assert main([*command, "--minutes", "1", "--steps", "3"]) == 2
+    assert "give one of them" in capsys.readouterr().err
+
+
+def test_steps_are_told_from_the_pace_of_a_few(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, style = OneStyleSettings(steps=1, sizes=(36,)), torch.rand(1, 3, 40, 40)
+    source = PhotoSource(Folder("photos"))
+    training = OneStyleTraining(
+        settings, source, five_blocks(), style, lively(TWO_BLOCKS), device=CPU, dtype=torch.float32
+    )
+    clock = itertools.count(step=2)  # A step takes two seconds.
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    assert steps_within(training, 100) == 45, "and a tenth is left for sheets"
+
+
 TWO_BLOCKS = replace(SMALL, blocks=2, last=2)
+USUAL = torch.tensor([USUAL_STRENGTH])
 
 
 def test_a_network_of_one_style_begins_as_the_part_of_its_teacher_that_paints_it() -> None:
     teacher, photo = lively(TWO_BLOCKS), torch.rand(1, 3, 48, 40)
+    for name, parameter in teacher.named_parameters():
+        if "widen.weight" in name:
+            with torch.no_grad():
+                parameter[:, ::2] = 0  # Half of the channels within the blocks say nothing.
     code = teacher.encode(torch.rand(1, 3, 40, 40))
-    own = in_one_style(teacher, code)
-    assert (own.shape.code, own.shape.blocks, own.shape.last, own.shape.experts) == (8, 1, 1, 1)
-    del teacher.trunk[1], teacher.last[1]
-    strength = torch.tensor([USUAL_STRENGTH])
-    painted = own(photo, own.encode(photo), strength)
-    assert (painted - teacher(photo, code, strength)).abs().max() < 1e-5
+    own = in_one_style(teacher, code, photo)
+    assert (own.shape.code, own.shape.blocks, own.shape.inner, own.shape.experts) == (8, 2, 1, 1)
+    painted = own(photo, own.encode(photo), USUAL)
+    assert (painted - teacher(photo, code, USUAL)).abs().max() < 1e-4
     assert (painted - own(photo, own.encode(photo), torch.tensor([0.3]))).abs().max() > 1e-3, "the dial stays"
 
 
-def test_copying_brings_a_small_network_to_its_teacher(data: Path) -> None:
-    settings = OneStyleSettings(steps=60, copied=60, sizes=(32,), groups=1, warm_up=5, learning_rate=5e-3)
+def test_what_left_out_channels_told_is_read_from_the_kept_ones() -> None:
+    rows, narrow = torch.rand(500, 5).relu(), torch.randn(3, 5)
+    rows[:, 3] = 0.2 * rows[:, 0] + 0.1 * rows[:, 4]
+    kept, refitted = kept_channels(narrow, rows.T @ rows / len(rows), 4)
+    assert kept.tolist() == [0, 1, 2, 4], "the faintest is left out"
+    assert torch.allclose(rows[:, kept] @ refitted.T, rows @ narrow.T, atol=2e-3)
+
+
+def test_training_brings_a_network_of_one_style_nearer_to_it(data: Path) -> None:
+    settings = OneStyleSettings(steps=60, sizes=(36,), warm_up=5, learning_rate=5e-3)
     source, style = PhotoSource(Folder("photos")), torch.from_numpy(shapes_picture(40, 40, 3)).permute(2, 0, 1)[None]
     torch.set_num_threads(1)
-    training = OneStyleTraining(
-        settings, source, five_blocks(), style, lively(TWO_BLOCKS), device=CPU, dtype=torch.float32
-    )
-    distances = [training.run_step()["content"] for _ in range(60)]
-    assert np.mean(distances[-10:]) < 0.6 * np.mean(distances[:10])
-    training.settings = settings.model_copy(update={"copied": 0})
-    assert np.isfinite(training.run_step()["block5_conv1"]), "from here on the style itself counts"
-    for name, tensor in lively(TWO_BLOCKS).state_dict().items():
+    teacher = lively(TWO_BLOCKS)
+    training = OneStyleTraining(settings, source, five_blocks(), style, teacher, device=CPU, dtype=torch.float32)
+    distances = [training.run_step()["style"] for _ in range(60)]
+    assert np.mean(distances[-10:]) < 0.8 * np.mean(distances[:10])
+    for name, tensor in teacher.state_dict().items():
         if name.startswith("dial.0"):
             assert torch.equal(training.network.state_dict()[name], tensor), "strengths stay apart"
 

@@ -60,7 +60,7 @@ def metavar_of(field: FieldInfo) -> str:
 def default_text(field: FieldInfo) -> str:
     """The default where it is a value; where it is decided later, the description tells."""
     default = field.default
-    if default is None or default is False or default == ():
+    if field.is_required() or default is None or default is False or default == ():
         return ""
     return f"[default: {','.join(map(str, default)) if isinstance(default, dict | tuple) else default}]"
 

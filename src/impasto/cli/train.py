@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from impasto.train.any_style import HeldOut, Training
 
 CHECKPOINT = "training.safetensors"
+MINUTES = 20
 SettingsKind = TypeVar("SettingsKind", bound=Settings)
 
 
@@ -65,16 +66,28 @@ def training_options(model: type[Settings]) -> Callable[[Any], Any]:
 )  # fmt: skip
 @click.option("--style-size", type=click.IntRange(64, 2048), metavar="PX", default=512, show_default=True,
               help="Longest side of the style as it is painted; larger gives larger strokes.")  # fmt: skip
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="X",
+    help=f"As many steps as the machine takes in this time, in place of --steps. [default: {MINUTES}]",
+)
 @training_options(OneStyleSettings)
-def train(style: str, photos: Path, style_size: int, output: Path, folder: Path | None, **options: Any) -> int:
+def train(
+    style: str, photos: Path, style_size: int, minutes: float | None, output: Path, folder: Path | None, **options: Any
+) -> int:
     """Train a small network that paints in the one style of the picture STYLE.
 
-    It begins as a copy of the network for any style, and is then trained to the style itself. Goes on from the
-    checkpoint in its folder if there is one. `impasto PHOTO --model MODEL -o OUT` uses it; network.safetensors in its
-    folder is what there is so far.
+    It begins as the part of the network for any style that paints this one, and is then trained to the style itself.
+    Goes on from the checkpoint in its folder if there is one. `impasto PHOTO --model MODEL -o OUT` uses it;
+    network.safetensors in its folder is what there is so far.
     """
     folder = prepared_folder(output, folder)
-    settings = settings_of(OneStyleSettings, options, folder)
+    if minutes and options["steps"]:
+        raise JobError("--minutes and --steps both say how long to train: give one of them.")
+    going_on = (folder / CHECKPOINT).is_file()
+    paced = not options["steps"] and (minutes is not None or not going_on)
+    settings = settings_of(OneStyleSettings, options | ({"steps": 1} if paced else {}), folder)
 
     import torch
 
@@ -82,6 +95,8 @@ def train(style: str, photos: Path, style_size: int, output: Path, folder: Path 
     from impasto.nets.any_style import SHIPPED, load_any_style
     from impasto.nets.catalogue import network
     from impasto.picture import read_picture
+    from impasto.train.any_style import steps_within
+    from impasto.train.checkpoint import load_checkpoint
     from impasto.train.data import Folder
     from impasto.train.one_style import OneStyleTraining, PhotoSource
 
@@ -93,10 +108,18 @@ def train(style: str, photos: Path, style_size: int, output: Path, folder: Path 
     picture = picture.resized(*(max(32, round(side * factor)) for side in picture.size_hw))
     source = PhotoSource(Folder(photos, held_out=10), settings.seed)
     pixels = torch.from_numpy(picture.pixels)[None]
-    training = OneStyleTraining(
-        settings, source, network("vgg16"), pixels, load_any_style(SHIPPED), device=device,
-        dtype=choose_dtype("auto", device),
-    )  # fmt: skip
+
+    def begun(settings: OneStyleSettings) -> OneStyleTraining:
+        return OneStyleTraining(
+            settings, source, network("vgg16"), pixels, load_any_style(SHIPPED), device=device,
+            dtype=choose_dtype("auto", device),
+        )  # fmt: skip
+
+    training = begun(settings)
+    if paced:
+        steps = steps_within(training, 60 * (minutes or MINUTES))
+        done = load_checkpoint(folder / CHECKPOINT)[1]["step"] if going_on else 0
+        training = begun(settings.model_copy(update={"steps": done + steps}))
     card = f"A network of one style, {Path(style).name}, for impasto PHOTO --model MODEL -o OUT."
     return work(training, training.pairs(), output, folder, card, options)
 

@@ -51,15 +51,16 @@ FADE = 0.2
 @dataclass(frozen=True)
 class Shape:
     """Sizes of the network. code: numbers a style is told by; near, far: channels at a quarter and at an eighth of the
-    size; blocks, last: residual blocks at the eighth, and back at the quarter; experts: layers that a style's own is
-    mixed of; encoder, deep: channels of the style encoder's plain and separable convolutions. Without an encoder the
-    network has one style, its own."""
+    size; blocks, last: residual blocks at the eighth, and back at the quarter; inner: channels within a block for each
+    of its own; experts: layers that a style's own is mixed of; encoder, deep: channels of the style encoder's plain and
+    separable convolutions. Without an encoder the network has one style, its own."""
 
     code: int = 192
     near: int = 48
     far: int = 96
     blocks: int = 6
     last: int = 2
+    inner: int = 2
     experts: int = 8
     encoder: tuple[int, ...] = (32, 64, 128, 160, 160)
     deep: tuple[int, ...] = (128, 128)
@@ -252,7 +253,7 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int, size: int, shape: Shape) -> None:
         super().__init__()
-        wide = 2 * channels
+        wide = shape.inner * channels
         self.look, self.norm = depthwise(channels, size), StyledNorm(channels, shape.code)
         self.widen = StyledMix(channels, wide, shape.experts, shape.code)
         self.narrow = StyledMix(wide, channels, shape.experts, shape.code)
@@ -447,7 +448,7 @@ def shape_of(header: dict[str, str], file: str | Path) -> Shape:
         }
         shape = Shape(**fields)
         lengths = [shape.code, shape.near, shape.far, shape.hidden, *shape.encoder, *shape.deep]
-        counts = [shape.blocks, shape.last, shape.experts - 1]
+        counts = [shape.blocks, shape.last, shape.inner - 1, shape.experts - 1]
         if all(1 <= length <= 4096 for length in lengths) and all(0 <= count <= 64 for count in counts):
             return shape
     except (KeyError, TypeError, ValueError, AttributeError) as error:

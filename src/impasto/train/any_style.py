@@ -38,6 +38,8 @@ MOVED = 1 << 20
 USUAL_STRENGTH = StyleJob.model_fields["strength"].default
 SHEET_STRENGTHS = (0.4, USUAL_STRENGTH, 1.0)
 COLUMNS = ["step", "size", "rate", "seconds", "content", "style", *STYLE_LAYERS, "skipped"]
+# Steps by which a pace is told, and the share of a training's time that its steps take.
+PACE_STEPS, STEPS_SHARE = 4, 0.9
 HELD_OUT_COLUMNS = ["step", "strength", "content", "style", *STYLE_LAYERS]
 
 
@@ -326,6 +328,21 @@ def train(
     save()
     if main_process:
         training.save(folder / "compact.safetensors", compact=True)
+
+
+def steps_within(training: Training, seconds: float) -> int:
+    """How many steps a machine takes in a time, sheets and checkpoints counted in; tells by steps of `training`."""
+    settings, paces = training.settings, list[float]()
+    for size in settings.sizes:
+        training.settings = settings.model_copy(update={"sizes": (size,)})
+        took = list[float]()
+        for _ in range(PACE_STEPS):
+            began = time.monotonic()
+            training.run_step()
+            took.append(time.monotonic() - began)
+        # The first ones also read photos and find memory.
+        paces.append(min(took))
+    return max(1, int(STEPS_SHARE * seconds * len(paces) / sum(paces)))
 
 
 def tensorboard(folder: Path) -> Any:

@@ -56,17 +56,19 @@ class Settings(BaseModel):
 
 
 class OneStyleSettings(Settings):
-    """What the training of one style does; about twenty minutes of two cores, more where they lack bf16."""
+    """What the training of one style does."""
 
-    steps: int = Field(800, ge=1, description="Steps in all; the learning rate falls over the last of them.")
-    copied: int = Field(100, ge=0, description="Steps, the first, in which the large network is copied.")
+    steps: int = Field(
+        ge=1, description="Steps in all; the learning rate falls over the last of them. Default: as --minutes says."
+    )
     sizes: Sizes = Field(
-        (192, 256),
+        (256,),
         min_length=1,
         description="Sides of the crops in px, commas between, one after the other for an equal share of the steps; "
-        "what is learned on small ones alone does not hold for large pictures.",
+        "what is learned on smaller ones does not hold for large pictures.",
         json_schema_extra={"unit": "PX,PX"},
     )
-    groups: int = Field(1, ge=1, description="Groups of four samples a step; more is steadier and slower.")
-    warm_up: int = Field(50, ge=0, description="Steps over which the learning rate rises from 0.")
+    groups: int = Field(1, ge=1, description="Pairs of samples a step; more is steadier and slower.")
+    warm_up: int = Field(20, ge=0, description="Steps over which the learning rate rises from 0.")
+    fall: float = Field(0.7, ge=0, le=1, description="Share of the steps, the last, over which it falls to 0.")
     average: float = Field(0.995, ge=0, lt=1, description="Of the moving average of the weights, which is kept.")
