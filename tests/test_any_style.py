@@ -40,7 +40,19 @@ from support import shapes_picture
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
-SMALL = Shape(code=16, near=8, far=8, blocks=1, last=1, experts=2, encoder=(8, 8, 8), deep=(8,), hidden=16)
+SMALL = Shape(
+    code=16,
+    near=8,
+    far=8,
+    blocks=1,
+    last=1,
+    inner=16,
+    inner_last=16,
+    experts=2,
+    encoder=(8, 8, 8),
+    deep=(8,),
+    hidden=16,
+)
 SETTINGS = Settings(steps=6, sizes=(32, 40), groups=2, warm_up=2, learning_rate=1e-2)
 
 

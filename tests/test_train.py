@@ -21,8 +21,9 @@ from impasto.nets.cnn import Cnn
 from impasto.train.any_style import USUAL_STRENGTH, steps_within, tensorboard
 from impasto.train.checkpoint import load_checkpoint
 from impasto.train.data import Folder
-from impasto.train.one_style import OneStyleTraining, PhotoSource, in_one_style, kept_channels
+from impasto.train.one_style import OneStyleTraining, PhotoSource, in_one_style
 from impasto.train.settings import OneStyleSettings
+from impasto.train.thin import sample_of, thinned
 from support import shapes_picture
 from test_any_style import CPU, SMALL, five_blocks, lively
 
@@ -111,18 +112,26 @@ def test_a_network_of_one_style_begins_as_the_part_of_its_teacher_that_paints_it
                 parameter[:, ::2] = 0  # Half of the channels within the blocks say nothing.
     code = teacher.encode(torch.rand(1, 3, 40, 40))
     own = in_one_style(teacher, code, photo)
-    assert (own.shape.code, own.shape.blocks, own.shape.inner, own.shape.experts) == (8, 2, 1, 1)
+    assert (own.shape.code, own.shape.inner, own.shape.inner_last, own.shape.experts) == (8, 8, 8, 1)
     painted = own(photo, own.encode(photo), USUAL)
     assert (painted - teacher(photo, code, USUAL)).abs().max() < 1e-4
     assert (painted - own(photo, own.encode(photo), torch.tensor([0.3]))).abs().max() > 1e-3, "the dial stays"
 
 
-def test_what_left_out_channels_told_is_read_from_the_kept_ones() -> None:
-    rows, narrow = torch.rand(500, 5).relu(), torch.randn(3, 5)
-    rows[:, 3] = 0.2 * rows[:, 0] + 0.1 * rows[:, 4]
-    kept, refitted = kept_channels(narrow, rows.T @ rows / len(rows), 4)
-    assert kept.tolist() == [0, 1, 2, 4], "the faintest is left out"
-    assert torch.allclose(rows[:, kept] @ refitted.T, rows @ narrow.T, atol=2e-3)
+def test_a_thinned_network_paints_the_same_where_the_kept_channels_can_speak_for_the_others() -> None:
+    network = lively(TWO_BLOCKS)
+    for name, parameter in network.named_parameters():
+        if "widen.weight" in name:
+            with torch.no_grad():
+                parameter[:, 3], parameter[:, 5] = 2 * parameter[:, 0], 0
+    photos, styles = torch.rand(2, 3, 48, 40), torch.rand(5, 3, 40, 40)
+    codes = network.dialled(network.encode(styles), USUAL.expand(5)).detach()
+    thin = thinned(network, [sample_of(network, photos, code.expand(2, -1)) for code in codes[:4]], 14, 15)
+    assert (thin.shape.inner, thin.shape.inner_last) == (14, 15)
+    code, strength = network.encode(styles[4:]).expand(2, -1), USUAL.expand(2)
+    assert (thin(photos, code, strength) - network(photos, code, strength)).abs().max() < 1e-3, (
+        "in a style not measured"
+    )
 
 
 def test_training_brings_a_network_of_one_style_nearer_to_it(data: Path) -> None:

@@ -51,16 +51,17 @@ FADE = 0.2
 @dataclass(frozen=True)
 class Shape:
     """Sizes of the network. code: numbers a style is told by; near, far: channels at a quarter and at an eighth of the
-    size; blocks, last: residual blocks at the eighth, and back at the quarter; inner: channels within a block for each
-    of its own; experts: layers that a style's own is mixed of; encoder, deep: channels of the style encoder's plain and
-    separable convolutions. Without an encoder the network has one style, its own."""
+    size; blocks, last: residual blocks at the eighth, and back at the quarter; inner, inner_last: channels within them;
+    experts: layers that a style's own is mixed of; encoder, deep: channels of the style encoder's plain and separable
+    convolutions. Without an encoder the network has one style, its own."""
 
     code: int = 192
     near: int = 48
     far: int = 96
     blocks: int = 6
     last: int = 2
-    inner: int = 2
+    inner: int = 192
+    inner_last: int = 96
     experts: int = 8
     encoder: tuple[int, ...] = (32, 64, 128, 160, 160)
     deep: tuple[int, ...] = (128, 128)
@@ -251,12 +252,11 @@ Apply = Callable[[Styled, Tensor], Tensor]
 class Residual(nn.Module):
     """A block that sees `size` x `size` places: each channel by itself, normalised, then widened and narrowed."""
 
-    def __init__(self, channels: int, size: int, shape: Shape) -> None:
+    def __init__(self, channels: int, size: int, inner: int, shape: Shape) -> None:
         super().__init__()
-        wide = shape.inner * channels
         self.look, self.norm = depthwise(channels, size), StyledNorm(channels, shape.code)
-        self.widen = StyledMix(channels, wide, shape.experts, shape.code)
-        self.narrow = StyledMix(wide, channels, shape.experts, shape.code)
+        self.widen = StyledMix(channels, inner, shape.experts, shape.code)
+        self.narrow = StyledMix(inner, channels, shape.experts, shape.code)
 
     def forward(self, x: Float[Tensor, "n c h w"], apply: Apply) -> Float[Tensor, "n c h w"]:
         inner = F.relu(apply(self.widen, apply(self.norm, self.look(x))), inplace=True)
@@ -303,6 +303,11 @@ class StyleEncoder(nn.Module):
         return code
 
 
+def doubled(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
+    """At twice the size; bilinear, so that no grid of doubled pixels is left."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
 def to_blocks(picture: Float[Tensor, "n c h w"], side: int) -> Float[Tensor, "n k h2 w2"]:
     """Each side x side pixels as one place of c side² channels, in channels_last memory by one copy."""
     count, channels, height, width = picture.shape
@@ -335,9 +340,9 @@ class AnyStyle(nn.Module):
         self.register_buffer("grain", made_grain())
         self.conv1, self.norm1 = conv(4 * NEAR_STRIDE**2, near, bias=False), StyledNorm(near, code)
         self.conv2, self.norm2 = conv(near, far, stride=2, bias=False), StyledNorm(far, code)
-        self.trunk = nn.ModuleList(Residual(far, 5, shape) for _ in range(shape.blocks))
+        self.trunk = nn.ModuleList(Residual(far, 5, shape.inner, shape) for _ in range(shape.blocks))
         self.up = StyledMix(far, near, shape.experts, code)
-        self.last = nn.ModuleList(Residual(near, 3, shape) for _ in range(shape.last))
+        self.last = nn.ModuleList(Residual(near, 3, shape.inner_last, shape) for _ in range(shape.last))
         self.norm3, self.out = StyledNorm(near, code), ToPicture(near, NEAR_STRIDE, code)
         self.notch = Notch()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -390,8 +395,7 @@ class AnyStyle(nn.Module):
         low = F.relu(apply(self.norm2, self.conv2(x)), inplace=True)
         for block in self.trunk:
             low = block(low, apply)
-        # Bilinear, so that no grid of doubled pixels is left.
-        x = F.interpolate(apply(self.up, low), scale_factor=2, mode="bilinear", align_corners=False).add_(x)
+        x = doubled(apply(self.up, low)).add_(x)
         for block in self.last:
             x = block(x, apply)
         x = F.relu(apply(self.norm3, x), inplace=True)
@@ -447,8 +451,9 @@ def shape_of(header: dict[str, str], file: str | Path) -> Shape:
             for name, value in json.loads(header["shape"]).items()
         }
         shape = Shape(**fields)
-        lengths = [shape.code, shape.near, shape.far, shape.hidden, *shape.encoder, *shape.deep]
-        counts = [shape.blocks, shape.last, shape.inner - 1, shape.experts - 1]
+        lengths = [shape.code, shape.near, shape.far, shape.inner, shape.inner_last, shape.hidden]
+        lengths += [*shape.encoder, *shape.deep]
+        counts = [shape.blocks, shape.last, shape.experts - 1]
         if all(1 <= length <= 4096 for length in lengths) and all(0 <= count <= 64 for count in counts):
             return shape
     except (KeyError, TypeError, ValueError, AttributeError) as error:

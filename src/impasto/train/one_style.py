@@ -9,16 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from impasto.nets.any_style import (
     FADE,
     STRIDE,
     AnyStyle,
-    Residual,
     Shape,
-    Styled,
     StyledMix,
     StyledNorm,
     ToPicture,
@@ -29,6 +27,7 @@ from impasto.train.any_style import USUAL_STRENGTH, HeldOut, Training, held_out
 from impasto.train.data import Batch, Folder, crop
 from impasto.train.objective import Grams
 from impasto.train.settings import OneStyleSettings
+from impasto.train.thin import sample_of, thinned
 
 
 @dataclass(frozen=True)
@@ -61,30 +60,31 @@ class PhotoSource:
         return Batch(torch.stack(photos), style, list(range(count)), torch.ones(count, 1), torch.tensor(strengths))
 
 
-# What the network of one style has left: numbers of a code, which only the dial moves; channels within a block for each
-# of its own.
-OWN_CODE, OWN_INNER = 8, 1
-# The photos and strengths on which it is seen which.
+# Numbers of a code that are left to the network of one style: only the dial moves it, along a curve for which so many
+# directions are plenty.
+OWN_CODE = 8
+# The photos and strengths on which it is seen which of its channels the style needs.
 MEASURED_PHOTOS, MEASURED_STRENGTHS = 8, (0.4, USUAL_STRENGTH, 0.9)
 
 
 def own_shape(shape: Shape) -> Shape:
-    """The sizes of the network of one style that is cut out of one for any style: half as wide within its blocks."""
-    return replace(shape, code=OWN_CODE, inner=OWN_INNER, experts=1, encoder=(), deep=())
+    """The sizes of the network of one style that is cut out of one for any style."""
+    half = shape.inner_last // 2
+    return replace(shape, code=OWN_CODE, inner=min(shape.inner, half), inner_last=half, experts=1, encoder=(), deep=())
 
 
 @torch.no_grad()
 def in_one_style(teacher: AnyStyle, code: Float[Tensor, "1 k"], photos: Float[Tensor, "n 3 h w"]) -> AnyStyle:
     """What paints one style in a network for any: its layers mixed as this style mixes them, and thinned.
 
-    photos: on them is seen which channels the style needs.
+    photos: sides that are multiples of `STRIDE`.
     """
-    # Only the dial moves the code of one style, along a curve for which `OWN_CODE` directions are plenty.
     dialled = teacher.dialled(code.expand(33, -1), torch.linspace(FADE, 1, 33, device=code.device))
     # Where the mixed layers are taken as they are.
     usual = teacher.dialled(code, code.new_tensor([USUAL_STRENGTH]))
     directions = torch.linalg.svd(dialled - usual, full_matrices=False)[2][:OWN_CODE].T
-    mixed = AnyStyle(replace(own_shape(teacher.shape), inner=teacher.shape.inner)).to(code.device)
+    shape = own_shape(teacher.shape)
+    mixed = AnyStyle(replace(shape, inner=teacher.shape.inner, inner_last=teacher.shape.inner_last)).to(code.device)
     mixed.own.copy_((code - usual) @ directions)
     mixed.dial.load_state_dict(
         {
@@ -96,55 +96,9 @@ def in_one_style(teacher: AnyStyle, code: Float[Tensor, "1 k"], photos: Float[Te
     for name in ("conv1", "norm1", "conv2", "norm2", "trunk", "up", "last", "norm3", "out"):
         for layer, model in zip(getattr(mixed, name).modules(), getattr(teacher, name).modules(), strict=True):
             take_over(layer, model, usual, directions)
-    return thinned(mixed, photos)
-
-
-@torch.no_grad()
-def thinned(network: AnyStyle, photos: Float[Tensor, "n 3 h w"]) -> AnyStyle:
-    """A network of one style with fewer channels within its blocks, those that do most in its pictures of the photos.
-
-    What the channels left out have told is read from the kept ones, by least squares (He et al. 2017,
-    arXiv:1707.06168): one style needs so few of them that this alone comes near to the whole network.
-    """
-    thin = AnyStyle(own_shape(network.shape)).to(photos.device)
-    tensors, found = network.state_dict(), inner_moments(network, photos)
-    for name, block in network.named_modules():
-        if isinstance(block, Residual):
-            count = OWN_INNER * block.look.in_channels
-            kept, narrow = kept_channels(block.narrow.weight[0], found[block.narrow], count)
-            tensors[f"{name}.widen.weight"] = block.widen.weight[:, kept]
-            tensors[f"{name}.narrow.weight"] = narrow[None]
-    thin.load_state_dict(tensors)
-    return thin
-
-
-def inner_moments(network: AnyStyle, photos: Float[Tensor, "n 3 h w"]) -> dict[StyledMix, Float[Tensor, "inner inner"]]:
-    """The mean products of the channels that each block's `narrow` reads, over photos and strengths."""
-    blocks = [module for module in network.modules() if isinstance(module, Residual)]
-    found = {block.narrow: photos.new_zeros(2 * [block.narrow.weight.shape[2]]) for block in blocks}
-    for strength in MEASURED_STRENGTHS:
-        code = network.dialled(network.encode(photos), photos.new_full((len(photos),), strength))
-
-        def apply(layer: Styled, x: Tensor, code: Tensor = code) -> Tensor:
-            if isinstance(layer, StyledMix) and layer in found:
-                rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
-                found[layer] += rows.T @ rows / (len(rows) * len(MEASURED_STRENGTHS))
-            done: Tensor = layer(x, code)
-            return done
-
-        network.paint(photos, apply)
-    return found
-
-
-def kept_channels(
-    narrow: Float[Tensor, "o i"], moments: Float[Tensor, "i i"], count: int
-) -> tuple[Int[Tensor, " kept"], Float[Tensor, "o kept"]]:
-    """The numbers of the channels that do most behind a layer, and that layer made to read them alone."""
-    power = moments.diagonal() * narrow.square().sum(0)
-    kept = power.topk(count).indices.sort().values
-    # A channel that is silent on these photos would leave the equations without one answer.
-    little = 1e-6 * moments.diagonal().mean() * torch.eye(count, device=narrow.device)
-    return kept, torch.linalg.solve(moments[kept][:, kept] + little, moments[kept] @ narrow.T).T
+    own = mixed.encode(photos)
+    codes = [mixed.dialled(own, own.new_full((len(own),), strength)) for strength in MEASURED_STRENGTHS]
+    return thinned(mixed, [sample_of(mixed, photos, code) for code in codes], shape.inner, shape.inner_last)
 
 
 def take_over(
