@@ -37,7 +37,10 @@ from support import impasto as command
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parents[1]
-SMALL = Shape(code=16, near=8, far=8, blocks=2, last=1, experts=2, encoder=(8, 8, 8), deep=(8,), hidden=16)
+SMALL = Shape(
+    code=16, near=8, far=8, blocks=2, last=1, inner=16, inner_last=16, experts=2,
+    encoder=(8, 8, 8), deep=(8,), hidden=16,
+)  # fmt: skip
 
 
 def picture(height: int, width: int, seed: int) -> Picture:
