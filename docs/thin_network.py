@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from impasto.nets.any_style import SHIPPED, load_any_style
-from impasto.train.data import Folder, Source
+from impasto.train.any_style import folders
 from impasto.train.thin import sample_of, thinned
 
 # Side of the crops, px.
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=400)
     asked = parser.parse_args()
     network = load_any_style(asked.start)
-    source = Source(Folder(asked.photos, held_out=100), Folder(asked.styles, held_out=40))
+    source = folders(asked.photos, asked.styles, seed=0)
     samples = []
     for step in range(asked.samples):
         batch = source.batch(step, SIZE, range(1))

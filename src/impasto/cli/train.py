@@ -108,12 +108,10 @@ def train(
     picture = picture.resized(*(max(32, round(side * factor)) for side in picture.size_hw))
     source = PhotoSource(Folder(photos, held_out=10), settings.seed)
     pixels = torch.from_numpy(picture.pixels)[None]
+    cnn, teacher, dtype = network("vgg16"), load_any_style(SHIPPED), choose_dtype("auto", device)
 
     def begun(settings: OneStyleSettings) -> OneStyleTraining:
-        return OneStyleTraining(
-            settings, source, network("vgg16"), pixels, load_any_style(SHIPPED), device=device,
-            dtype=choose_dtype("auto", device),
-        )  # fmt: skip
+        return OneStyleTraining(settings, source, cnn, pixels, teacher, device=device, dtype=dtype)
 
     training = begun(settings)
     if paced:

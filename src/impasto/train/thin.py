@@ -43,8 +43,9 @@ def sample_of(network: AnyStyle, photos: Float[Tensor, "n 3 h w"], code: Float[T
 
     def apply(layer: Styled, x: Tensor) -> Tensor:
         done: Tensor = layer(x, code)
-        # A copy, since parts of what follows are done in place.
-        came[layer] = F.relu(done)
+        if layer in (network.norm1, network.norm2):
+            # A copy, since parts of what follows are done in place.
+            came[layer] = F.relu(done)
         return done
 
     network.paint(photos, apply)
@@ -76,6 +77,8 @@ def thinned_block(
     block: Residual, count: int, samples: Sequence[Sample]
 ) -> tuple[Float[Tensor, "e kept c"], Float[Tensor, "e c kept"]]:
     """The weights of a block's two layers with `count` channels between them; the samples go through it."""
+    for sample in samples:
+        sample.whole = through(block, sample)
     equations = equations_of(block, samples)
     kept = torch.arange(block.narrow.weight.shape[2], device=block.narrow.weight.device)
     while len(kept) > count:
@@ -88,7 +91,6 @@ def thinned_block(
     for sample in samples:
         mixed = torch.einsum("e,eoi->oi", block.narrow.shares(sample.code[:1])[0], narrow)
         sample.thin = sample.thin + torch.einsum("oi,nihw->nohw", mixed, inner_of(block, sample)[:, kept])
-        sample.whole = through(block, sample)
     return block.widen.weight[:, kept], narrow
 
 
@@ -109,13 +111,13 @@ Equations = tuple[Float[Tensor, "in in"], Float[Tensor, "out in"]]
 
 def equations_of(block: Residual, samples: Sequence[Sample]) -> Equations:
     """For a block's second layer. It reads each channel times each expert's share, those of one channel together, and
-    should say what brings the thinned network to where the whole one is."""
+    should say what brings the thinned network, before the block, to where the whole one is behind it."""
     experts, outputs, inputs = block.narrow.weight.shape
     size = inputs * experts
     products, wanted = (block.narrow.weight.new_zeros(rows, size, dtype=torch.float64) for rows in (size, outputs))
     for sample in samples:
         shares = block.narrow.shares(sample.code[:1])[0].double()
-        read, said = rows_of(inner_of(block, sample)), rows_of(through(block, sample) - sample.thin)
+        read, said = rows_of(inner_of(block, sample)), rows_of(sample.whole - sample.thin)
         # Every style counts alike, however strong its textures are.
         scale = len(samples) * (said - said.mean(0)).square().sum().double()
         products += torch.kron((read.T @ read) / scale, torch.outer(shares, shares))
