@@ -3,8 +3,9 @@
     python -m benchmarks.iteration
 
 The objective is `classic` (five style layers, content at block4_conv2). The convolutions alone: conv2d and its input
-gradient on tensors made beforehand, no ReLU, no pooling, no losses. Then: where the rest goes, and page faults with and
-without the allocator told to keep big blocks.
+gradient on tensors made beforehand, no ReLU, no pooling, no losses. Then: where the rest goes (in float32 on the CPU
+most convolutions are matrix products, `impasto.nets.winograd`), and page faults with and without the allocator told to
+keep big blocks.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SIZE, ROUNDS, MOST_RATIO = 512, 11, 1.5
 CPU = torch.device("cpu")
 KINDS = {
     "convolutions": ("convolution",),
-    "losses' products": ("aten::mm", "aten::addmm", "aten::bmm"),
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
     "ReLU": ("threshold", "clamp_min"),
     "pooling": ("pool",),
     "copies and fills": ("copy_", "fill_", "zero_"),
@@ -58,11 +59,12 @@ def convolutions(ready: ExplicitPass) -> Callable[[], None]:
     for info in ready.infos:
         match info.row:
             case Conv(filters=filters):
-                prepared = ready.weights[info.name]
-                assert prepared is not None
                 made = {"dtype": ready.dtype, "memory_format": torch.channels_last}
+                weight, bias = (
+                    ready.cnn.parameters[f"{info.name}.{part}"].to(ready.dtype) for part in ("weight", "bias")
+                )
                 x, slope = (torch.empty(1, count, side, side, **made).normal_() for count in (channels, filters))  # type: ignore[arg-type]
-                calls.append((x, slope, *prepared))
+                calls.append((x, slope, weight.contiguous(memory_format=torch.channels_last), bias))
                 channels = filters
             case Pool(size=size):
                 side //= size

@@ -19,6 +19,7 @@ from torch import Tensor
 from impasto.nets.cnn import Cnn
 from impasto.nets.layers import Conv, Dense, LayerInfo, Pool, pad_of
 from impasto.nets.module import ModuleNet
+from impasto.nets.winograd import LEAST_CHANNELS, Kernel
 
 aten = torch.ops.aten
 GradientAt = Callable[[str, Tensor], Tensor]
@@ -61,14 +62,16 @@ class ExplicitPass:
         self.cnn, self.dtype, self.device = cnn, dtype, device
         self.layers = sorted({cnn.layer(name).name for name in layers}, key=cnn.position)
         self.infos: Sequence[LayerInfo] = cnn.layers[: cnn.position(self.layers[-1]) + 1] if self.layers else []
-        self.weights = {info.name: self._prepared(info.name) for info in self.infos}
+        self.weights = {info.name: self._prepared(info) for info in self.infos}
         self.unkept = unkept(self.infos, self.layers)
 
-    def _prepared(self, name: str) -> tuple[Tensor, Tensor] | None:
-        if f"{name}.weight" not in self.cnn.parameters:
+    def _prepared(self, info: LayerInfo) -> tuple[Tensor | Kernel, Tensor] | None:
+        if f"{info.name}.weight" not in self.cnn.parameters:
             return None
-        weight, bias = (self.cnn.parameters[f"{name}.{part}"] for part in ("weight", "bias"))
+        weight, bias = (self.cnn.parameters[f"{info.name}.{part}"] for part in ("weight", "bias"))
         weight = weight.to(self.device, self.dtype)
+        if isinstance(info.row, Conv) and by_winograd(weight, info.row):
+            return Kernel(weight), bias.to(self.device, self.dtype)
         if weight.ndim == 4:
             weight = weight.contiguous(memory_format=torch.channels_last)
         return weight, bias.to(self.device, self.dtype)
@@ -128,8 +131,8 @@ class ExplicitRun:
             case Pool(size=size):
                 y = F.avg_pool2d(x, size)
             case Dense() as row:
-                assert prepared is not None
-                y = activate_(F.linear(x, *prepared), row.activation)
+                assert prepared is not None and isinstance(prepared[0], Tensor)
+                y = activate_(F.linear(x, prepared[0], prepared[1]), row.activation)
             case _:
                 y = x.flatten(1)
         if not keep:
@@ -163,10 +166,7 @@ class ExplicitRun:
                 assert prepared is not None and x is not None
                 if y is not None:
                     gradient = unactivate_(gradient, y, row.activation)
-                result = aten.convolution_backward(
-                    gradient, x, prepared[0], [row.filters], [row.stride] * 2, [pad_of(row)] * 2, [1, 1], False,
-                    [0, 0], 1, [True, False, False],
-                )[0]  # fmt: skip
+                result = input_gradient(gradient, x, prepared[0], row)
             case Pool(mode="max", size=size):
                 window = [size, size]
                 if x is None:
@@ -185,7 +185,7 @@ class ExplicitRun:
                 assert x is not None
                 result = aten.avg_pool2d_backward(gradient, x, window, window, [0, 0], False, True, None)
             case Dense() as row:
-                assert prepared is not None and y is not None
+                assert prepared is not None and isinstance(prepared[0], Tensor) and y is not None
                 result = unactivate_(gradient, y, row.activation) @ prepared[0]
             case _:
                 assert x is not None
@@ -208,8 +208,20 @@ def as_maps(y: Tensor) -> Tensor:
     return y if y.ndim == 4 else y[:, :, None, None]
 
 
-def convolved(x: Tensor, weight: Tensor, bias: Tensor, row: Conv) -> Tensor:
+def by_winograd(weight: Tensor, row: Conv) -> bool:
+    """Whether a convolution is done by Winograd's way: in float32 on the CPU, where it is the faster one."""
+    return (
+        (weight.device.type, weight.dtype) == ("cpu", torch.float32)
+        and (row.kernel, row.stride) == (3, 1)
+        and min(weight.shape[:2]) >= LEAST_CHANNELS
+    )
+
+
+def convolved(x: Tensor, weight: Tensor | Kernel, bias: Tensor, row: Conv) -> Tensor:
     """A convolution with its activation; where oneDNN or cuDNN can, the ReLU is done as each value is written."""
+    if isinstance(weight, Kernel):
+        y = weight.convolved(x, bias, pad_of(row), relu=row.activation == "relu")
+        return y if row.activation == "relu" else activate_(y, row.activation)
     steps, pads = [row.stride] * 2, [pad_of(row)] * 2
     if row.activation == "relu" and x.device.type == "cpu" and onednn_takes(x.dtype):
         fused = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, steps, [1, 1], 1, "relu", [], "")
@@ -219,6 +231,18 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor, row: Conv) -> Tensor:
         # Half of the time of the three kernels it replaces, seen on an H200.
         return torch.cudnn_convolution_relu(x, weight, bias, steps, pads, [1, 1], 1)
     return activate_(F.conv2d(x, weight, bias, steps, pads), row.activation)
+
+
+def input_gradient(gradient: Tensor, x: Tensor, weight: Tensor | Kernel, row: Conv) -> Tensor:
+    """The gradient of a convolution's input `x` from that of its output, before the activation."""
+    if isinstance(weight, Kernel):
+        return weight.input_gradient(gradient, pad_of(row))
+    result = aten.convolution_backward(
+        gradient, x, weight, [row.filters], [row.stride] * 2, [pad_of(row)] * 2, [1, 1], False,
+        [0, 0], 1, [True, False, False],
+    )[0]  # fmt: skip
+    assert isinstance(result, Tensor)
+    return result
 
 
 def onednn_takes(dtype: torch.dtype) -> bool:
