@@ -17,7 +17,7 @@ from torch import nn
 import impasto
 from impasto.engines.anchor import Anchor
 from impasto.engines.optimize import detail_in_common, kept_detail
-from impasto.engines.optimizers import OPTIMIZERS
+from impasto.engines.optimizers import OPTIMIZERS, Adam
 from impasto.engines.scales import plan_scales
 from impasto.engines.state import Snapshot
 from impasto.errors import RunError, UserError
@@ -99,6 +99,15 @@ def test_every_evaluated_picture_is_in_range(
     assert len(seen) == 12
     assert min(low for low, _ in seen) >= 0
     assert max(high for _, high in seen) <= 1
+
+
+def test_adam_takes_no_full_step_where_the_gradient_is_next_to_nothing() -> None:
+    picture, total = torch.full((1, 3, 8, 8), 0.5), 7.0
+    gradient = torch.full_like(picture, 30 * total / picture.numel())
+    gradient[..., 4:] = 1e-3 * total / picture.numel()
+    moved = picture - Adam(0.01).step(picture, gradient, total, 0.0)
+    assert moved[..., :4].min() > 0.009
+    assert moved[..., 4:].max() < 0.0001
 
 
 def test_history_names_every_loss_by_kind_and_layer(stylise: Callable[..., Result]) -> None:

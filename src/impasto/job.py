@@ -199,7 +199,7 @@ class StyleJob(BaseModel):
         None,
         gt=0,
         allow_inf_nan=False,
-        description="Step size; default: the optimizer's own (lbfgs 0.8, adam 0.02, gd 1e-5). Larger is faster, "
+        description="Step size; default: the optimizer's own (lbfgs 0.8, adam 0.05, gd 1e-5). Larger is faster, "
         "then unstable.",
     )
     init: str = Field(

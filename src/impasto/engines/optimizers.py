@@ -85,7 +85,8 @@ class Adam(RowOptimizer):
     The rate is in units of the picture's 0..1: at most about how far one value moves in one iteration.
     """
 
-    default_rate = 0.02
+    # Further in 30 to 300 iterations than 0.02 and 0.03; 0.08 is no better.
+    default_rate = 0.05
     beta1, beta2 = 0.9, 0.99
 
     def __init__(self, learning_rate: float | None = None) -> None:
@@ -98,9 +99,9 @@ class Adam(RowOptimizer):
         if self.first is None or self.second is None:
             self.first, self.second = (torch.zeros_like(picture, dtype=dtype) for _ in range(2))
         self.count += 1
-        # A gradient of total / values would bring the objective to 0 if every value moved by 1. What is a thousandth
-        # of that is rounding's, and must not be scaled up to a full step.
-        self.least = 1e-3 * total / picture.numel() + 1e-30
+        # A gradient of total / values would bring the objective to 0 if every value moved by 1. A value with less than
+        # that takes no full step, for which way it points may be rounding's.
+        self.least = total / picture.numel() + 1e-30
 
     def move(self, gradient: Tensor, top: int, progress: float) -> Tensor:
         assert self.first is not None and self.second is not None
