@@ -114,8 +114,8 @@ class Training:
         self, pictures: Float[Tensor, "n 3 h w"], batch: Batch
     ) -> tuple[Float[Tensor, "n 3 h w"], dict[str, Float[Tensor, " n"]]]:
         """The gradient of what painted pictures should come to, and their distances by name."""
-        grams, weight = self.style_grams(batch), content_weight(batch.strength)
-        targets = self.objective.targets(batch.photos, grams, batch.photo_of, batch.mix, weight)
+        grams, weights = self.style_grams(batch), self.content_weights(batch)
+        targets = self.objective.targets(batch.photos, grams, batch.photo_of, batch.mix, weights)
         return self.objective(pictures, targets)
 
     @torch.no_grad()
@@ -142,6 +142,9 @@ class Training:
 
     def style_grams(self, batch: Batch) -> Grams:
         return self.objective.grams(batch.styles)
+
+    def content_weights(self, batch: Batch) -> Float[Tensor, " n"]:
+        return content_weight(batch.strength)
 
     def average_gradients(self) -> None:
         if self.processes > 1:
@@ -174,15 +177,19 @@ class Training:
             tensors = {name: tensor.to(types[name.partition(".")[0]]) for name, tensor in tensors.items()}
         else:
             tensors |= checkpoint.with_prefix("network", self.network.state_dict())
-        checkpoint.save_checkpoint(file, tensors, {"step": self.step, "settings": self.settings.model_dump()})
+        checkpoint.save_checkpoint(file, tensors, self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint tells beside its tensors."""
+        return {"step": self.step, "settings": self.settings.model_dump()}
 
     def told(self) -> str:
         """What was done, for a model's card."""
         skipped = f"; {self.source.skipped} files could not be read" if self.source.skipped else ""
         return f"Trained by Impasto for {self.step} steps{skipped}.\nSettings: {self.settings.model_dump_json()}"
 
-    def load(self, file: Path) -> None:
-        """Go on from a checkpoint; its step and tensors are taken, settings are this training's own."""
+    def load(self, file: Path) -> dict[str, Any]:
+        """Go on from a checkpoint, whose facts are returned: its step and tensors, by this training's own settings."""
         tensors, facts = checkpoint.load_checkpoint(file)
         self.step = int(facts["step"])
         average = checkpoint.without_prefix("average", tensors)
@@ -192,6 +199,7 @@ class Training:
             checkpoint.set_tensors(moments, checkpoint.without_prefix(name, tensors))
         for state in self.optimizer.state.values():
             state["step"].fill_(self.step)
+        return facts
 
     def moments(self) -> dict[str, dict[str, Tensor]]:
         """AdamW's own tensors by parameter name, made with zeros where it has taken no step yet."""

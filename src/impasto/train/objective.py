@@ -79,6 +79,13 @@ class Objective:
         found = self.network.forward(styles, keep=False).features
         return {name: grams(found[name]) for name in STYLE_LAYERS}
 
+    def content_distance(
+        self, pictures: Float[Tensor, "n 3 h w"], photos: Float[Tensor, "n 3 h w"]
+    ) -> Float[Tensor, " n"]:
+        """How far each picture is from its photo, as the objective measures it."""
+        found, wanted = (self.to_content.forward(x, keep=False).features[CONTENT_LAYER] for x in (pictures, photos))
+        return content_gradient(found, wanted, found.new_ones(len(found)))[1]
+
     def __call__(
         self, pictures: Float[Tensor, "n 3 h w"], targets: Targets
     ) -> tuple[Float[Tensor, "n 3 h w"], dict[str, Float[Tensor, " n"]]]:

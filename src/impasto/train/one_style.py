@@ -5,7 +5,10 @@ It is trained to the style as that network was, with its dial.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,6 +68,10 @@ class PhotoSource:
 OWN_CODE = 8
 # The photos and strengths on which it is seen which of its channels the style needs.
 MEASURED_PHOTOS, MEASURED_STRENGTHS = 8, (0.4, USUAL_STRENGTH, 0.9)
+# Where it is measured how near to the photo the network for any style stays.
+KEPT_STRENGTHS = (0.2, 0.4, USUAL_STRENGTH, 1.0)
+# By how much of its excess over that the weight of content grows in a step.
+FOLLOWED = 0.04
 
 
 def own_shape(shape: Shape) -> Shape:
@@ -116,7 +123,12 @@ def take_over(
 
 
 class OneStyleTraining(Training):
-    """style: RGB, 0..1, at the size at which its strokes are to be painted. teacher: what it begins as."""
+    """style: RGB, 0..1, at the size at which its strokes are to be painted. teacher: what it begins as.
+
+    It is trained to stay as near to the photo as its teacher does at the same strength: `content_scale` multiplies the
+    weight of content, and grows while pictures are further away, and falls while they are nearer. Trained at the
+    teacher's own weights it would go on to trade content for style, since for one style that trade is better.
+    """
 
     settings: OneStyleSettings
 
@@ -138,12 +150,45 @@ class OneStyleTraining(Training):
         teacher, rng, side = teacher.to(device), np.random.default_rng(settings.seed), settings.sizes[-1]
         crops = [crop(source.photos.draw(rng), side, source.smallest, rng) for _ in range(MEASURED_PHOTOS)]
         photos = mirrored(torch.stack(crops), STRIDE).to(device)
-        self.start_from(in_one_style(teacher, teacher.encode(self.style), photos))
+        code = teacher.encode(self.style)
+        self.start_from(in_one_style(teacher, code, photos))
+        self.content_scale, self.kept = 1.0, self.content_of(teacher, code, photos)
         # Few of its units tell large strengths apart; trained with the rest they went silent.
         self.network.dial[0].requires_grad_(False)
 
+    @torch.no_grad()
+    def content_of(
+        self, teacher: AnyStyle, code: Float[Tensor, "1 k"], photos: Float[Tensor, "n 3 h w"]
+    ) -> list[float]:
+        """How far from its photo the teacher paints, meaned over photos, at each of `KEPT_STRENGTHS`."""
+        codes, found = code.expand(len(photos), -1), list[float]()
+        for strength in KEPT_STRENGTHS:
+            pictures = teacher(photos, codes, codes.new_full((len(photos),), strength))
+            found.append(float(self.objective.content_distance(pictures, photos).mean()))
+        return found
+
     def style_grams(self, batch: Batch) -> Grams:
         return self.grams
+
+    def content_weights(self, batch: Batch) -> Float[Tensor, " n"]:
+        return super().content_weights(batch) * self.content_scale
+
+    def judge(
+        self, pictures: Float[Tensor, "n 3 h w"], batch: Batch
+    ) -> tuple[Float[Tensor, "n 3 h w"], dict[str, Float[Tensor, " n"]]]:
+        gradient, distances = super().judge(pictures, batch)
+        wanted = np.interp(batch.strength.cpu().numpy(), KEPT_STRENGTHS, self.kept)
+        excess = float(np.mean(distances["content"].cpu().numpy() / wanted)) - 1
+        self.content_scale *= math.exp(FOLLOWED * min(excess, 1.0))
+        return gradient, distances
+
+    def facts(self) -> dict[str, Any]:
+        return super().facts() | {"content_scale": self.content_scale}
+
+    def load(self, file: Path) -> dict[str, Any]:
+        facts = super().load(file)
+        self.content_scale = float(facts["content_scale"])
+        return facts
 
     def pairs(self, count: int = 6, size: int = 256) -> HeldOut:
         """Held-out photos with the style, for the contact sheet."""
