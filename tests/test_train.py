@@ -21,7 +21,7 @@ from impasto.nets.cnn import Cnn
 from impasto.train.any_style import USUAL_STRENGTH, steps_within, tensorboard
 from impasto.train.checkpoint import load_checkpoint
 from impasto.train.data import Folder
-from impasto.train.one_style import OneStyleTraining, PhotoSource, in_one_style
+from impasto.train.one_style import KEPT_STRENGTHS, OneStyleTraining, PhotoSource, in_one_style
 from impasto.train.settings import OneStyleSettings
 from impasto.train.thin import sample_of, thinned
 from support import shapes_picture
@@ -146,6 +146,34 @@ def test_training_brings_a_network_of_one_style_nearer_to_it(data: Path) -> None
     for name, tensor in teacher.state_dict().items():
         if name.startswith("dial.0"):
             assert torch.equal(training.network.state_dict()[name], tensor), "strengths stay apart"
+
+
+def test_a_network_of_one_style_is_held_to_the_content_that_its_teacher_keeps(data: Path) -> None:
+    settings = OneStyleSettings(steps=60, sizes=(36,))
+    source, style = PhotoSource(Folder("photos")), torch.rand(1, 3, 40, 40)
+
+    def begun() -> OneStyleTraining:
+        return OneStyleTraining(
+            settings, source, five_blocks(), style, lively(TWO_BLOCKS), device=CPU, dtype=torch.float32
+        )
+
+    training, batch = begun(), source.batch(0, 36, range(1))
+    training.kept = [0.01] * len(KEPT_STRENGTHS)
+    weights = training.content_weights(batch)
+    training.judge(batch.photos, batch)
+    nearer = training.content_scale
+    assert nearer < 1
+    assert torch.allclose(training.content_weights(batch), weights * nearer)
+    gradient = training.judge(1 - batch.photos, batch)[0]
+    further = training.content_scale
+    assert further > nearer
+    assert not torch.equal(training.judge(1 - batch.photos, batch)[0], gradient), "the weight is that of the gradient"
+
+    further = training.content_scale
+    training.save(data / "kept.safetensors")
+    again = begun()
+    again.load(data / "kept.safetensors")
+    assert again.content_scale == further
 
 
 def test_a_network_for_any_style_on_two_processes(data: Path, vgg16: Cnn) -> None:
