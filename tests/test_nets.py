@@ -124,6 +124,8 @@ def test_reach_is_exact_where_nothing_cuts_paths() -> None:
 NETWORKS = {
     "small": [conv(8, 3), conv(6, 3), max_pool(2), conv(7, 5, "tanh"), avg_pool(2), conv(9, 3, "sigmoid")],
     "strided": [conv(5, 3, stride=2, padding="valid"), max_pool(3), conv(6, 1, "linear"), conv(6, 3)],
+    # Of so many channels that their convolutions are done by Winograd's way.
+    "wide": [conv(128), conv(144, 3, "tanh"), max_pool(2), conv(136, padding="valid"), conv(130), conv(4)],
     "dense": [preprocess("BGR", 9, (1, 2, 3), (4, 5, 6)), conv(4), max_pool(2), flatten(), dense(7, "tanh"), dense(3)],
 }
 
@@ -172,6 +174,19 @@ def test_pass_without_keep_holds_features_only(small_cnn: Cnn) -> None:
     )
     assert list(run.features) == ["block2_conv1"]
     assert sum(a is not None for a in run.activations) == 1
+
+
+def test_a_narrowed_pass_is_one_made_for_its_layers(small_cnn: Cnn) -> None:
+    picture = torch.rand(1, 3, 40, 40)
+    whole, made = (
+        ExplicitPass(small_cnn, layers, dtype=torch.float32, device=CPU)
+        for layers in (["block1_conv1", "block3_conv1"], ["block2_conv2"])
+    )
+    runs = [network.forward(picture) for network in (whole.narrowed(["block2_conv2"]), made)]
+    assert [list(run.features) for run in runs] == [["block2_conv2"]] * 2
+    one, other = (run.backward(lambda _name, features: torch.sin(features)) for run in runs)
+    assert torch.equal(one, other)
+    assert list(whole.forward(picture).features) == ["block1_conv1", "block3_conv1"], "and itself stays what it is"
 
 
 def test_only_the_layers_needed_are_run(small_cnn: Cnn) -> None:

@@ -415,9 +415,8 @@ def small_pulls(kind: losses.Kind, sources: Sources, aim: Aim, network: NetworkP
     assert isinstance(network, ExplicitPass)
     aim = replace(aim, content_weight=1.0, style_weight=1.0)
     aim = replace(aim, style_layers={}) if kind == "content" else replace(aim, content_layers={})
-    own = ExplicitPass(network.cnn, aim.layers, dtype=network.dtype, device=network.device)
     size = sources.small_size(BALANCE_PX, BALANCE_PX // 4)
-    return pulls(kind, own, aim, sources.photo_at(*size), sources.styles_at(*size))
+    return pulls(kind, network.narrowed(aim.layers), aim, sources.photo_at(*size), sources.styles_at(*size))
 
 
 def pulls_of(

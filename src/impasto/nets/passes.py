@@ -7,6 +7,7 @@ place, only the layers up to the deepest one needed are run, and the gradient is
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, runtime_checkable
@@ -60,9 +61,19 @@ class ExplicitPass:
 
     def __init__(self, cnn: Cnn, layers: Iterable[str], *, dtype: torch.dtype, device: torch.device) -> None:
         self.cnn, self.dtype, self.device = cnn, dtype, device
+        self._reach(layers)
+        self.weights = {info.name: self._prepared(info) for info in self.infos}
+
+    def narrowed(self, layers: Iterable[str]) -> ExplicitPass:
+        """The same for some of its layers, or others no deeper; it has the same weights, not a copy of them."""
+        narrowed = copy.copy(self)
+        narrowed._reach(layers)
+        return narrowed
+
+    def _reach(self, layers: Iterable[str]) -> None:
+        cnn = self.cnn
         self.layers = sorted({cnn.layer(name).name for name in layers}, key=cnn.position)
         self.infos: Sequence[LayerInfo] = cnn.layers[: cnn.position(self.layers[-1]) + 1] if self.layers else []
-        self.weights = {info.name: self._prepared(info) for info in self.infos}
         self.unkept = unkept(self.infos, self.layers)
 
     def _prepared(self, info: LayerInfo) -> tuple[Tensor | Kernel, Tensor] | None:

@@ -57,9 +57,8 @@ class Objective:
     tv_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        whole = self.network
         # Photos are looked at no further than this, a third of the way less.
-        self.to_content = ExplicitPass(whole.cnn, [CONTENT_LAYER], dtype=whole.dtype, device=whole.device)
+        self.to_content = self.network.narrowed([CONTENT_LAYER])
 
     def targets(
         self,
