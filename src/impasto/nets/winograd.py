@@ -11,6 +11,7 @@ back needs has the values of the kernel itself in the opposite order.
 
 from __future__ import annotations
 
+import math
 from math import sqrt
 
 import torch
@@ -53,7 +54,7 @@ class Kernel:
         of_kernel = torch.tensor(OF_KERNEL)
         along_rows = of_kernel @ weight.permute(2, 3, 1, 0).reshape(3, -1)
         both = of_kernel @ along_rows.view(POINTS, 3, -1)
-        self.at_pairs = both.view(POINTS * POINTS, weight.shape[1], weight.shape[0])
+        self.at_pairs = both.view(POINTS**2, weight.shape[1], weight.shape[0])
 
     def convolved(
         self, x: Float[Tensor, "n c h w"], bias: Float[Tensor, " k"], pad: int, *, relu: bool
@@ -73,12 +74,14 @@ def filtered(
     """The convolution, strip by strip of tiles; `kernel` is (points², from channels, to channels)."""
     height, width = (size + 2 * pad - 2 for size in x.shape[2:])
     rows, columns = -(-height // TILE), -(-width // TILE)
+    rows_at_once = min(rows, max(1, TILES_AT_ONCE // columns))
+    maps_at_once = min(len(x), max(1, TILES_AT_ONCE // (rows_at_once * columns)))
     # Tiles may reach over the lower and the right edge.
     shape = (x.shape[0], kernel.shape[2], rows * TILE, columns * TILE)
     y = torch.empty(shape, memory_format=torch.channels_last)
-    rows_at_once = min(rows, max(1, TILES_AT_ONCE // columns))
-    maps_at_once = max(1, TILES_AT_ONCE // (rows_at_once * columns))
-    for first in range(0, x.shape[0], maps_at_once):
+    # Made once, since where memory is short the system clears it each time.
+    scratch = torch.empty(2, POINTS**2 * maps_at_once * rows_at_once * columns * max(kernel.shape[1:]))
+    for first in range(0, len(x), maps_at_once):
         some = slice(first, first + maps_at_once)
         for row in range(0, rows, rows_at_once):
             strip = y[some, :, row * TILE : (row + rows_at_once) * TILE]
@@ -86,28 +89,46 @@ def filtered(
             left, right = pad, columns * TILE + 2 - pad - x.shape[3]
             around = (left, right, max(0, -top), max(0, bottom - x.shape[2]))
             seen = F.pad(x[some, :, max(0, top) : bottom], around)
-            products = torch.bmm(at_pairs(seen, of_input), kernel)
-            write_tiles(products, to_output, strip, bias)
+            values = at_pairs(seen, of_input, scratch)
+            products = part(scratch[1], *values.shape[:2], kernel.shape[2])
+            torch.bmm(values, kernel, out=products)
+            write_tiles(products, to_output, strip, bias, scratch)
             if relu:
                 strip.relu_()
     return y[:, :, :height, :width].contiguous(memory_format=torch.channels_last)
 
 
-def at_pairs(x: Tensor, of_input: Tensor) -> Float[Tensor, "pairs tiles c"]:
-    """The overlapping tiles of `x` at the pairs of points."""
-    tiles = x.unfold(2, POINTS, TILE).unfold(3, POINTS, TILE).permute(4, 5, 0, 2, 3, 1)
-    along_rows: Tensor = of_input @ tiles.reshape(POINTS, -1)
-    return (of_input @ along_rows.view(POINTS, POINTS, -1)).view(POINTS * POINTS, -1, x.shape[1])
+def at_pairs(x: Tensor, of_input: Tensor, scratch: Tensor) -> Float[Tensor, "pairs tiles c"]:
+    """The overlapping tiles of `x` at the pairs of points, in the first scratch."""
+    seen = x.unfold(2, POINTS, TILE).unfold(3, POINTS, TILE).permute(4, 5, 0, 2, 3, 1)
+    tiles, along_rows = (part(memory, *seen.shape) for memory in scratch)
+    tiles.copy_(seen)
+    torch.mm(of_input, tiles.view(POINTS, -1), out=along_rows.view(POINTS, -1))
+    by_rows = (POINTS, POINTS, -1)
+    torch.bmm(of_input.expand(POINTS, -1, -1), along_rows.view(by_rows), out=tiles.view(by_rows))
+    return tiles.view(POINTS**2, -1, x.shape[1])
 
 
 def write_tiles(
-    products: Float[Tensor, "pairs tiles k"], to_output: Tensor, y: Float[Tensor, "n k h w"], bias: Tensor | None
+    products: Float[Tensor, "pairs tiles k"],
+    to_output: Tensor,
+    y: Float[Tensor, "n k h w"],
+    bias: Tensor | None,
+    scratch: Tensor,
 ) -> None:
-    """From the pairs of points to the values of each tile, into `y`."""
+    """From the pairs of points, in the second scratch, to the values of each tile, into `y`."""
+    values = products[0].numel()
+    along_rows, both = part(scratch[0], TILE, POINTS * values), part(scratch[1], TILE, TILE, values)
+    torch.mm(to_output, products.view(POINTS, -1), out=along_rows)
+    torch.bmm(to_output.expand(TILE, -1, -1), along_rows.view(TILE, POINTS, values), out=both)
     target = y.unflatten(2, (-1, TILE)).unflatten(4, (-1, TILE)).permute(3, 5, 0, 2, 4, 1)
-    along_rows = to_output @ products.view(POINTS, -1)
-    both = (to_output @ along_rows.view(TILE, POINTS, -1)).view(target.shape)
+    tiles = both.view(target.shape)
     if bias is None:
-        target.copy_(both)
+        target.copy_(tiles)
     else:
-        torch.add(both, bias, out=target)
+        torch.add(tiles, bias, out=target)
+
+
+def part(memory: Tensor, *shape: int) -> Tensor:
+    """The beginning of a flat tensor in another shape."""
+    return memory[: math.prod(shape)].view(shape)
