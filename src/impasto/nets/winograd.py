@@ -11,8 +11,7 @@ back needs has the values of the kernel itself in the opposite order.
 
 from __future__ import annotations
 
-import math
-from math import sqrt
+from math import prod, sqrt
 
 import torch
 import torch.nn.functional as F
@@ -131,4 +130,4 @@ def write_tiles(
 
 def part(memory: Tensor, *shape: int) -> Tensor:
     """The beginning of a flat tensor in another shape."""
-    return memory[: math.prod(shape)].view(shape)
+    return memory[: prod(shape)].view(shape)

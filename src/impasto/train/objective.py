@@ -70,20 +70,16 @@ class Objective:
     ) -> Targets:
         """photo_of: the photo of each sample; mix: the shares of the styles in each sample's Gram matrices."""
         wanted = {name: torch.einsum("nm,mij->nij", mix, styles[name]) for name in STYLE_LAYERS}
-        content = self.to_content.forward(photos, keep=False).features[CONTENT_LAYER]
-        return Targets(wanted, content[photo_of], content_weight)
+        return Targets(wanted, self.content(photos)[photo_of], content_weight)
 
     def grams(self, styles: Float[Tensor, "k 3 h w"]) -> Grams:
         """What styles are compared by."""
         found = self.network.forward(styles, keep=False).features
         return {name: grams(found[name]) for name in STYLE_LAYERS}
 
-    def content_distance(
-        self, pictures: Float[Tensor, "n 3 h w"], photos: Float[Tensor, "n 3 h w"]
-    ) -> Float[Tensor, " n"]:
-        """How far each picture is from its photo, as the objective measures it."""
-        found, wanted = (self.to_content.forward(x, keep=False).features[CONTENT_LAYER] for x in (pictures, photos))
-        return content_gradient(found, wanted, found.new_ones(len(found)))[1]
+    def content(self, photos: Float[Tensor, "m 3 h w"]) -> Float[Tensor, "m c h2 w2"]:
+        """What pictures are to be near to in their features."""
+        return self.to_content.forward(photos, keep=False).features[CONTENT_LAYER]
 
     def __call__(
         self, pictures: Float[Tensor, "n 3 h w"], targets: Targets

@@ -28,7 +28,7 @@ from impasto.nets.any_style import (
 from impasto.nets.cnn import Cnn
 from impasto.train.any_style import USUAL_STRENGTH, HeldOut, Training, held_out
 from impasto.train.data import Batch, Folder, crop
-from impasto.train.objective import Grams
+from impasto.train.objective import Grams, content_gradient
 from impasto.train.settings import OneStyleSettings
 from impasto.train.thin import sample_of, thinned
 
@@ -161,10 +161,11 @@ class OneStyleTraining(Training):
         self, teacher: AnyStyle, code: Float[Tensor, "1 k"], photos: Float[Tensor, "n 3 h w"]
     ) -> list[float]:
         """How far from its photo the teacher paints, meaned over photos, at each of `KEPT_STRENGTHS`."""
-        codes, found = code.expand(len(photos), -1), list[float]()
+        codes, ones = code.expand(len(photos), -1), code.new_ones(len(photos))
+        wanted, found = self.objective.content(photos), list[float]()
         for strength in KEPT_STRENGTHS:
-            pictures = teacher(photos, codes, codes.new_full((len(photos),), strength))
-            found.append(float(self.objective.content_distance(pictures, photos).mean()))
+            painted = self.objective.content(teacher(photos, codes, strength * ones))
+            found.append(float(content_gradient(painted, wanted, ones)[1].mean()))
         return found
 
     def style_grams(self, batch: Batch) -> Grams:
@@ -187,7 +188,8 @@ class OneStyleTraining(Training):
 
     def load(self, file: Path) -> dict[str, Any]:
         facts = super().load(file)
-        self.content_scale = float(facts["content_scale"])
+        # Checkpoints of before it was followed have none.
+        self.content_scale = float(facts.get("content_scale", 1.0))
         return facts
 
     def pairs(self, count: int = 6, size: int = 256) -> HeldOut:
