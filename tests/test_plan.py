@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import impasto
-from impasto import calibration, hardware
+from impasto import calibration, hardware, losses
 from impasto.cli.main import main
 from impasto.engines.objective import Aim
 from impasto.engines.optimize import Stage
@@ -37,7 +37,7 @@ def work_of(cnn: Cnn, **more: Any) -> Work:
     layers = {"block1_conv1": 1.0, "block3_conv1": 1.0}
     aim = Aim("mse", "gram", {"block2_conv2": 1.0}, layers, 5.0, 100.0, 0.0, (1.0,))
     cost = cost_of(cnn.layers, aim.layers, 3, 4)
-    work = Work(aim, cnn.layers, cost, 4, 4, style_px=1.0, spends_photo=True, held_bytes=300 * MIB)
+    work = Work(aim, cnn.layers, cost, torch.float32, style_px=1.0, spends_photo=True, held_bytes=300 * MIB)
     return replace(work, **more)
 
 
@@ -54,6 +54,9 @@ def test_a_smaller_budget_takes_smaller_tiles_until_none_fits(small_cnn: Cnn) ->
         budget = plan.peak_bytes - 1
     assert seen[0] == Stage(SCALE, "lbfgs") and seen[-1].optimizer == "adam" and seen[-1].in_place
     assert [stage.optimizer for stage in seen] == sorted((stage.optimizer for stage in seen), reverse=True)
+    # Rounded is what nothing else fits, and tiles are larger again then.
+    rounded = [stage.kept == torch.bfloat16 for stage in seen]
+    assert rounded == sorted(rounded) and any(rounded) and not all(rounded)
     assert make_plan([SCALE], "auto", work, least, rate=None).stages[0].stage == seen[-1]
     with pytest.raises(JobError):
         make_plan([SCALE], "auto", work, least - MIB, rate=None)
@@ -68,7 +71,7 @@ def least_of(work: Work) -> int:
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "gd"])
 def test_the_optimizer_asked_for_is_the_one_used(small_cnn: Cnn, optimizer: str) -> None:
-    for stage in ways_of(SCALE, optimizer):
+    for stage in ways_of(SCALE, optimizer, torch.float32):
         assert stage.optimizer == optimizer
         assert stage.in_place == (stage.tile_px is not None and optimizer != "lbfgs")
     with pytest.raises(JobError, match=f"with --optimizer {optimizer}: .* least that would do"):
@@ -81,7 +84,21 @@ def test_the_plan_grows_with_what_is_kept(small_cnn: Cnn) -> None:
 
     plain = peak()
     assert peak(spends_photo=False) - plain == pytest.approx(3 * 4 * 2000 * 3000, abs=MIB)
-    assert peak(kept_bytes=2) < plain < peak(held_bytes=400 * MIB)
+    assert plain < peak(held_bytes=400 * MIB)
+    assert peak(kernels=[5 * MIB, 3 * MIB]) - plain == pytest.approx(5 * MIB, abs=MIB), "one at a time"
+
+
+def test_where_tiles_are_small_kernels_are_made_one_by_one(small_cnn: Cnn) -> None:
+    def whole(**more: Any) -> int:
+        return make_plan([SCALE], "lbfgs", work_of(small_cnn, **more), 1 << 40, rate=None).peak_bytes
+
+    assert whole(kernels=[5 * MIB, 3 * MIB]) - whole() == 8 * MIB
+
+
+def test_bfloat16_features_are_kept_as_they_are(small_cnn: Cnn) -> None:
+    in_place = [stage for stage in ways_of(SCALE, "auto", torch.bfloat16) if stage.in_place]
+    assert in_place and all(stage.kept == torch.bfloat16 for stage in in_place)
+    assert len({stage.tile_px for stage in in_place}) == len(in_place), "no way of working twice"
 
 
 def test_time_is_told_from_the_measured_rate(small_cnn: Cnn) -> None:
@@ -149,6 +166,16 @@ def nearly_the_same(first: Result, second: Result) -> bool:
     be the largest, and takes the whole gradient."""
     difference = abs(first.picture.pixels - second.picture.pixels)
     return bool(np.quantile(difference, 0.999) <= 1 / 255 and difference.mean() <= 0.01 / 255)
+
+
+@pytest.mark.parametrize("loss", losses.LOSSES["content"])
+def test_a_picture_of_which_less_is_kept_is_nearly_the_same(files: Path, loss: str) -> None:
+    stage = {"optimizer": "adam", "tile_px": 32, "in_place": True}
+    fields = {"content_loss": loss, "learning_rate": 0.005}
+    exact, rounded = (prepared(files, stage | {"kept": kept}, **fields).run() for kept in (None, torch.bfloat16))
+    difference = abs(exact.picture.pixels - rounded.picture.pixels)
+    assert 0 < difference.mean() <= 0.5 / 255
+    assert rounded.history[-1].total == pytest.approx(exact.history[-1].total, rel=0.01)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "gd"])

@@ -52,6 +52,21 @@ def test_its_way_back_is_the_gradient(count, inputs, outputs, size, pad, seed):
     assert_close(Kernel(weight).input_gradient(gradient, pad), exact, of_sizes)
 
 
+def test_what_is_not_kept_is_made_anew_to_the_same_values():
+    cnn = build_cnn([conv(LEAST_CHANNELS), conv(LEAST_CHANNELS)], input_shape=(3, 64, 64))
+    network = ExplicitPass(cnn, [cnn.layers[-1].name], dtype=torch.float32, device=CPU)
+    picture = torch.rand(1, 3, 20, 24, generator=torch.Generator().manual_seed(0))
+
+    def gradient() -> torch.Tensor:
+        return network.forward(picture).backward(lambda name, features: features)
+
+    kept = gradient()
+    assert [kernel.kept is not None for kernel in network.kernels] == [True]
+    network.keep_kernels(False)
+    assert torch.equal(gradient(), kept)
+    assert [kernel.kept for kernel in network.kernels] == [None]
+
+
 @pytest.mark.parametrize("size", [(160, 160), (1, 1500), (257, 90)])
 def test_pictures_of_more_tiles_than_are_worked_on_at_once(size):
     x, weight, bias = maps(2, 128, size, 0), maps(128, 128, (3, 3), 1), torch.zeros(128)

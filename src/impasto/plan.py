@@ -39,21 +39,22 @@ STEP_PICTURES = {"lbfgs": 3, "adam": 4, "gd": 2}
 class Work:
     """What the plan must know of a job. costs: of its network. held_bytes: what the process holds already.
 
-    value_bytes, kept_bytes: of a feature, and of a value that an optimizer keeps where a picture is changed in place.
-    style_px: pixels of all styles for each pixel of the result. spends_photo: the photo's memory may become the
-    picture's. maps: of masks, values for each pixel. seamless: the picture is continued by its other side, never cut.
+    dtype: of the features. style_px: pixels of all styles for each pixel of the result. spends_photo: the photo's
+    memory may become the picture's. maps: of masks, values for each pixel. seamless: the picture is continued by its
+    other side, never cut. kernels: bytes of each convolution's, all kept for a whole picture, made one by one for a
+    tile.
     """
 
     aim: Aim
     infos: Sequence[LayerInfo]
     cost: Cost
-    value_bytes: int
-    kept_bytes: int
+    dtype: torch.dtype
     style_px: float
     held_bytes: int
     spends_photo: bool = False
     maps: float = 0
     seamless: bool = False
+    kernels: Sequence[int] = ()
 
     @property
     def uncut(self) -> bool:
@@ -108,6 +109,7 @@ class Plan:
                 "optimizer": planned.stage.optimizer,
                 "tiles": planned.tiles,
                 "tile_px": planned.stage.tile_px,
+                "kept": str(planned.stage.kept).removeprefix("torch.") if planned.stage.kept else None,
                 "peak_bytes": planned.peak_bytes,
                 "seconds": planned.seconds,
             }
@@ -140,7 +142,7 @@ def make_plan(scales: Sequence[Scale], optimizer: str, work: Work, budget: int, 
     """
     planned = []
     for scale in scales:
-        ways = [planned_stage(stage, work, rate) for stage in ways_of(scale, optimizer, work.uncut)]
+        ways = [planned_stage(stage, work, rate) for stage in ways_of(scale, optimizer, work.dtype, work.uncut)]
         fitting = next((way for way in ways if way.peak_bytes <= budget), None)
         if fitting is None:
             least = min(way.peak_bytes for way in ways)
@@ -153,15 +155,24 @@ def make_plan(scales: Sequence[Scale], optimizer: str, work: Work, budget: int, 
     return Plan(tuple(planned), budget)
 
 
-def ways_of(scale: Scale, optimizer: str, uncut: bool = False) -> Iterator[Stage]:
-    """Ways of working on a scale, the best and largest first. uncut: the picture is not cut into tiles."""
+def ways_of(scale: Scale, optimizer: str, dtype: torch.dtype, uncut: bool = False) -> Iterator[Stage]:
+    """Ways of working on a scale, the best and largest first.
+
+    dtype: of the features. uncut: the picture is not cut into tiles.
+    """
     names = ("lbfgs", "adam") if optimizer == "auto" else (optimizer,)
-    sides = [side for side in TILE_SIDES_PX if side < max(scale.height, scale.width)]
+    yield Stage(scale, names[0])
+    if uncut:
+        return
+    sides = [side for side in TILE_SIDES_PX if side < max(scale.height, scale.width)] or TILE_SIDES_PX[-1:]
     for name in names:
-        if name == names[0]:
-            yield Stage(scale, name)
-        for side in () if uncut else sides or TILE_SIDES_PX[-1:]:
-            yield Stage(scale, name, side, in_place=name != "lbfgs")
+        in_place = name != "lbfgs"
+        for side in sides:
+            yield Stage(scale, name, side, in_place, dtype if in_place else None)
+    if names[-1] != "lbfgs" and dtype != torch.bfloat16:
+        # The last resort, since it rounds: half the memory for whatever grows with the picture but the picture itself.
+        for side in sides:
+            yield Stage(scale, names[-1], side, True, torch.bfloat16)
 
 
 def planned_stage(stage: Stage, work: Work, rate: float | None) -> Planned:
@@ -176,16 +187,17 @@ def planned_stage(stage: Stage, work: Work, rate: float | None) -> Planned:
     passes = scale.iterations * (2 if stage.tile_px is None else 3) + 1 + work.style_px
     seconds = passes * work.cost.flops * sum(windows) / rate if rate else None
     needed = needed_bytes(stage, tiling, max(windows), work) * (KEPT_BLOCKS if stage.tile_px is None else 1)
-    peak = work.held_bytes + FIRST_RUN_BYTES + round(needed)
+    kernels = sum(work.kernels) if stage.tile_px is None else max(work.kernels, default=0)
+    peak = work.held_bytes + FIRST_RUN_BYTES + kernels + round(needed)
     return Planned(stage, peak, len(tiles), seconds)
 
 
 def needed_bytes(stage: Stage, tiling: Tiling, window_px: int, work: Work) -> int:
     """The most that a stage adds to what is held before it: while its targets are made, or in an iteration."""
-    pixels = stage.scale.height * stage.scale.width
+    pixels, kept_bytes = stage.scale.height * stage.scale.width, (stage.kept or work.dtype).itemsize
     picture, maps = 3 * 4 * pixels, 4 * pixels * work.maps
     places = list(work.place_losses())
-    targets = pixels * work.value_bytes * sum(work.cost.features[name] * count for name, _, count in places)
+    targets = pixels * kept_bytes * sum(work.cost.features[name] * count for name, _, count in places)
     compared = window_px * 4 * max((work.cost.features[name] * loss.maps for name, loss, _ in places), default=0)
     run = window_px * work.cost.both_bytes + compared
     # A style is resized channel by channel.
@@ -193,7 +205,7 @@ def needed_bytes(stage: Stage, tiling: Tiling, window_px: int, work: Work) -> in
     if stage.in_place:
         before, behind = tiling.halo_px
         band = 3 * 4 * (tiling.step_px + before + behind) * stage.scale.width
-        moments = 2 * 3 * work.kept_bytes * pixels if stage.optimizer == "adam" else 0
+        moments = 2 * 3 * kept_bytes * pixels if stage.optimizer == "adam" else 0
         kept = (0 if work.spends_photo else picture) + moments + targets + maps
         return round(max(making, kept + 2 * band + run, kept + 6 * band))
     kept = KEPT_PICTURES[stage.optimizer] * picture + targets + maps

@@ -224,10 +224,9 @@ def prepare_optimize(job: StyleJob, sources: Sources, network: Network, loaded: 
     sources.spendable &= stages[-1].in_place
     in_photo = stages[0].in_place and begins_in_photo(job)
     start = sources.spare_photo_at if in_photo else starting_picture(job, sources, loaded, scales[0])
-    kept = ready.dtype if isinstance(ready, ExplicitPass) else torch.float32
     task = Task(
         sources.photo_at, sources.styles_at, start, sources.spare_photo_at,
-        job.start in ("content", "draft"), aim, job.learning_rate, stages, kept, controls_of(job, sources, network),
+        job.start in ("content", "draft"), aim, job.learning_rate, stages, controls_of(job, sources, network),
         job.time_budget,
     )  # fmt: skip
     return Prepared(job, sources, Optimize(task, ready, limits(job)), plan)
@@ -315,14 +314,14 @@ def plan_of(
         if job.memory_budget is not None:
             raise JobError("--memory-budget is for networks made by build_cnn: a torch module is not run in tiles.")
         return None
-    value_bytes = network.dtype.itemsize
     # Drawing samples takes sums in float64 at each layer's size beside the maps.
     per_map = 4 if isinstance(losses.load("style", job.style_loss), SampleLoss) else 1
-    cost = cost_of(network.infos, network.layers, network.cnn.input_shape[0], value_bytes)
+    cost = cost_of(network.infos, network.layers, network.cnn.input_shape[0], network.dtype.itemsize)
     work = Work(
-        aim, network.infos, cost, value_bytes, value_bytes, sources.style_px, held_bytes(sources.device),
+        aim, network.infos, cost, network.dtype, sources.style_px, held_bytes(sources.device),
         spends_photo=sources.spendable and begins_in_photo(job),
         maps=sources.maps * per_map, seamless=job.seamless,
+        kernels=[kernel.values_bytes for kernel in network.kernels],
     )  # fmt: skip
     return make_plan(scales, job.optimizer, work, budget, calibration.rate(sources.device, network.dtype))
 
@@ -457,7 +456,10 @@ def check_sizes(network: Network, sources: Sources, scales: Sequence[Scale], aim
 def prepare_network(network: Network, job: StyleJob, layers: Sequence[str], device: torch.device) -> NetworkPass:
     """The network on its device and in its precision; a plain module is run by autograd in its own precision."""
     if isinstance(network, Cnn):
-        return ExplicitPass(network, layers, dtype=choose_dtype(job.precision, device), device=device)
+        ready = ExplicitPass(network, layers, dtype=choose_dtype(job.precision, device), device=device)
+        # Each scale keeps them, or not.
+        ready.keep_kernels(False)
+        return ready
     if job.precision == "bf16":
         raise JobError("--precision bf16 is for networks made by build_cnn; a torch module runs in its own precision.")
     network.module.to(device)

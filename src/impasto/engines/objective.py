@@ -249,20 +249,23 @@ def build_objective(
     styles: list[Float[Tensor, "1 3 _ _"]],
     tile_px: int | None = None,
     controls: Controls = EVERYWHERE,
+    kept: torch.dtype | None = None,
 ) -> Objective:
     """The objective for a photo and its styles.
 
     A style loss that compares place by place is given the style pictures resized to the photo; the others read them
     as they are. tile_px: longest side of a tile's core; the result does not depend on it. controls: where what
-    happens; a seamless picture is one tile.
+    happens; a seamless picture is one tile. kept: type in which the photo's features are held where they are compared
+    place by place; None for that of the network.
     """
     terms: list[Term] = []
     if aim.content_weight:
-        terms += terms_of("content", aim, network, [photo], (1.0,), tile_px, controls.seamless)
+        terms += terms_of("content", aim, network, [photo], (1.0,), tile_px, kept, controls.seamless)
     if aim.style_weight:
         if isinstance(losses.load("style", aim.style_loss), PlaceLoss):
             styles = [resized_to(style, photo) for style in styles]
-        targets = terms_of("style", aim, network, styles, aim.style_shares, tile_px, guides=controls.style_guides)
+        shares, guides = aim.style_shares, controls.style_guides
+        targets = terms_of("style", aim, network, styles, shares, tile_px, kept, guides=guides)
         terms += guided(targets, controls.guides)
     tiling = tiling_of(network, photo, terms, tile_px)
     surface = Surface(photo, controls.keep, tiling.halo_px if controls.seamless else None)
@@ -286,6 +289,7 @@ def terms_of(
     pictures: list[Tensor],
     shares: tuple[float, ...],
     tile_px: int | None,
+    kept: torch.dtype | None = None,
     seamless: bool = False,
     guides: Sequence[Float[Tensor, "_ _"] | None] | None = None,
 ) -> list[Term]:
@@ -313,12 +317,19 @@ def terms_of(
         ]
         tiling = tiling_of(network, picture, own, tile_px)
         own = guided(own, guides)
-        set_targets(own, network, picture, tiling, Surface(wrap_px=tiling.halo_px if seamless else None))
+        set_targets(own, network, picture, tiling, Surface(wrap_px=tiling.halo_px if seamless else None), kept)
         terms += own
     return terms
 
 
-def set_targets(terms: list[Term], network: NetworkPass, picture: Tensor, tiling: Tiling, surface: Surface) -> None:
+def set_targets(
+    terms: list[Term],
+    network: NetworkPass,
+    picture: Tensor,
+    tiling: Tiling,
+    surface: Surface,
+    kept: torch.dtype | None,
+) -> None:
     """Give every term what it compares with: the sums of a picture's features, or the features themselves."""
     tiles = tiling.tiles() if terms else []
     for tile in tiles:
@@ -330,7 +341,7 @@ def set_targets(terms: list[Term], network: NetworkPass, picture: Tensor, tiling
                 if term.target is None:
                     # Channels last, as the features come: so that comparing them reads both in one order.
                     size = (place.whole.bottom, place.whole.right, features.shape[0])
-                    term.target = features.new_empty(size).permute(2, 0, 1)
+                    term.target = features.new_empty(size, dtype=kept).permute(2, 0, 1)
                 owned = place.owned.relative_to(place.window).of(features)
                 place.owned.of(term.target).copy_(owned)
             else:

@@ -36,12 +36,15 @@ class Stage:
     optimizer: a name of `OPTIMIZERS`. tile_px: longest side of a tile's core; None for the whole picture at once.
     in_place: the only picture kept is the one being changed, row by row as the gradient comes; for an optimizer that
     steps every value by itself. Then the last picture is the result, and there is no way back from a bad step.
+    kept: type in which is held what grows with the picture beside it: the features that it is compared with place by
+    place, and what an optimizer in place keeps between iterations. None for the type they are made in.
     """
 
     scale: Scale
     optimizer: str
     tile_px: int | None = None
     in_place: bool = False
+    kept: torch.dtype | None = None
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class Task:
     onto the photo, so that the photo's finest detail, as much as `kept_detail` says, is there from the first iteration
     of each scale.
     spare_photo(h, w): the photo in memory that may be changed; asked for once the objective has seen the photo.
-    kept: type of what an optimizer keeps between iterations where a picture is changed in place. controls(h, w): where
-    on the picture what happens. budget_s: time that the scales share, each by its planned work; None for no limit.
+    controls(h, w): where on the picture what happens. budget_s: time that the scales share, each by its planned work;
+    None for no limit.
     """
 
     photo: Callable[[int, int], Rgb]
@@ -65,7 +68,6 @@ class Task:
     aim: Aim
     learning_rate: float | None
     stages: Sequence[Stage]
-    kept: torch.dtype = torch.float32
     controls: Callable[[int, int], Controls] = lambda height, width: EVERYWHERE
     budget_s: float | None = None
 
@@ -156,8 +158,11 @@ class Optimization:
         size = (stage.scale.height, stage.scale.width)
         # Tiles are there to hold little; windows of many sizes would leave gaps between blocks that are kept.
         (keep_big_blocks if stage.tile_px is None else return_big_blocks)()
+        self.network.keep_kernels(stage.tile_px is None)
         photo, styles = task.photo(*size), task.styles(*size)
-        self.objective = build_objective(self.network, task.aim, photo, styles, stage.tile_px, task.controls(*size))
+        self.objective = build_objective(
+            self.network, task.aim, photo, styles, stage.tile_px, task.controls(*size), stage.kept
+        )
         del photo, styles
         if self.resume:
             self.at, self.resume = self.resume, None
@@ -245,7 +250,7 @@ class Optimization:
             raise self.not_finite(measured.value)
         entry = self.note(measured.value, at.picture)
         if at.done + 1 < self.stage.scale.iterations:
-            optimizer.begin(at.picture, measured.value.total, self.task.kept)
+            optimizer.begin(at.picture, measured.value.total, self.stage.kept or at.picture.dtype)
             for top, gradient in self.objective.bands(at.picture, measured):
                 if not gradient.isfinite().all():
                     raise self.not_finite(measured.value)

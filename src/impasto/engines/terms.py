@@ -40,7 +40,8 @@ class Term:
         """Sums over the owned features; features cover `place.window`."""
         if isinstance(self.loss, PlaceLoss):
             assert self.target is not None
-            return self.loss.stats(features, place.window.of(self.target), self.constants, place)
+            target = place.window.of(self.target).to(features.dtype)
+            return self.loss.stats(features, target, self.constants, place)
         return self.statistics(features, place)
 
     def statistics(self, features: Float[Tensor, "c h w"], place: Place) -> Stats:

@@ -51,6 +51,10 @@ class NetworkPass(Protocol):
     layers: list[str]
     infos: Sequence[LayerInfo]
 
+    def keep_kernels(self, keep: bool) -> None:
+        """Whether what weights are made into is kept between runs, for speed, or made anew, where memory is short."""
+        ...
+
     def forward(self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True) -> Run:
         """Run a picture, or several of one size (RGB, 0..1). keep: hold what `backward` needs."""
         ...
@@ -69,6 +73,16 @@ class ExplicitPass:
         narrowed = copy.copy(self)
         narrowed._reach(layers)
         return narrowed
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """Of its layers that are done by Winograd's way."""
+        prepared = [self.weights[info.name] for info in self.infos]
+        return [one[0] for one in prepared if one is not None and isinstance(one[0], Kernel)]
+
+    def keep_kernels(self, keep: bool) -> None:
+        for kernel in self.kernels:
+            kernel.keep(keep)
 
     def _reach(self, layers: Iterable[str]) -> None:
         cnn = self.cnn
@@ -296,6 +310,9 @@ class AutogradPass:
         self.network, self.device = network, device
         self.layers = list(dict.fromkeys(network.layer(name).name for name in layers))
         self.infos: Sequence[LayerInfo] = ()
+
+    def keep_kernels(self, keep: bool) -> None:
+        """It has none."""
 
     def forward(self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True) -> AutogradRun:
         with torch.set_grad_enabled(keep):

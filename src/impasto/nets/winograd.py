@@ -46,25 +46,45 @@ TO_OUTPUT = [
 
 
 class Kernel:
-    """The weights of a 3x3 convolution, (out, in, 3, 3), at the pairs of points: (points², in, out), float32."""
+    """The weights of a 3x3 convolution, float32, and their values at the pairs of points, four times as many."""
 
     def __init__(self, weight: Float[Tensor, "k c 3 3"]) -> None:
+        self.weight = weight
         self.of_input, self.to_output = torch.tensor(OF_INPUT), torch.tensor(TO_OUTPUT)
+        self.kept: Tensor | None = None
+        self.keep(True)
+
+    def keep(self, keep: bool) -> None:
+        """Whether the values are kept, or made anew for each convolution."""
+        self.keeps = keep
+        if not keep:
+            self.kept = None
+
+    @property
+    def values_bytes(self) -> int:
+        return POINTS**2 * self.weight[:, :, 0, 0].numel() * self.weight.element_size()
+
+    def values(self) -> Float[Tensor, "pairs c k"]:
+        if self.kept is not None:
+            return self.kept
         of_kernel = torch.tensor(OF_KERNEL)
-        along_rows = of_kernel @ weight.permute(2, 3, 1, 0).reshape(3, -1)
+        along_rows = of_kernel @ self.weight.permute(2, 3, 1, 0).reshape(3, -1)
         both = of_kernel @ along_rows.view(POINTS, 3, -1)
-        self.at_pairs = both.view(POINTS**2, weight.shape[1], weight.shape[0])
+        values = both.view(POINTS**2, self.weight.shape[1], self.weight.shape[0])
+        if self.keeps:
+            self.kept = values
+        return values
 
     def convolved(
         self, x: Float[Tensor, "n c h w"], bias: Float[Tensor, " k"], pad: int, *, relu: bool
     ) -> Float[Tensor, "n k h2 w2"]:
         """As `F.conv2d` of channels_last maps, with zeros around them, and the activation if it is ReLU."""
-        return filtered(x, self.at_pairs, self.of_input, self.to_output, pad, bias, relu)
+        return filtered(x, self.values(), self.of_input, self.to_output, pad, bias, relu)
 
     def input_gradient(self, gradient: Float[Tensor, "n k h2 w2"], pad: int) -> Float[Tensor, "n c h w"]:
         """The gradient of the input from that of the output."""
         turned = self.of_input.flip(0), self.to_output.flip(1)
-        return filtered(gradient, self.at_pairs.transpose(1, 2), *turned, 2 - pad, None, False)
+        return filtered(gradient, self.values().transpose(1, 2), *turned, 2 - pad, None, False)
 
 
 def filtered(
