@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.any_style import distances, milliseconds, paint, square
 from benchmarks.data import ROOT
-from benchmarks.judge import Judge
+from benchmarks.judge import Judge, read
 from benchmarks.verdict import verdict
 from impasto.hardware import choose_dtype, keep_big_blocks
 from impasto.nets.any_style import SHIPPED, AnyStyle, load_any_style
@@ -35,7 +35,8 @@ def main() -> int:
     asked = parser.parse_args()
     keep_big_blocks()
     dtype = choose_dtype("auto", torch.device("cpu"))
-    style, judge = square(asked.style, SIZE), Judge()
+    # As `impasto train` reads it: the whole of it, and its strokes in that size.
+    style, judge = read(asked.style, SIZE), Judge()
     networks = {name: load_any_style(file).to(dtype) for name, file in (("shipped", SHIPPED), ("own", asked.model))}
     files = sorted((ROOT / "eval" / "content").iterdir())[: asked.photos]
     means = {}

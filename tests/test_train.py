@@ -21,7 +21,7 @@ from impasto.nets.cnn import Cnn
 from impasto.train.any_style import USUAL_STRENGTH, steps_within, tensorboard
 from impasto.train.checkpoint import load_checkpoint
 from impasto.train.data import Folder
-from impasto.train.one_style import KEPT_STRENGTHS, OneStyleTraining, PhotoSource, in_one_style
+from impasto.train.one_style import KEPT_STRENGTHS, OneStyleTraining, PhotoSource, RecentGrams, in_one_style
 from impasto.train.settings import OneStyleSettings
 from impasto.train.thin import sample_of, thinned
 from support import shapes_picture
@@ -174,6 +174,40 @@ def test_a_network_of_one_style_is_held_to_the_content_that_its_teacher_keeps(da
     again = begun()
     again.load(data / "kept.safetensors")
     assert again.content_scale == further
+
+
+def test_a_network_of_one_style_goes_on_to_the_same_bits(data: Path) -> None:
+    settings = OneStyleSettings(steps=4, sizes=(36,))
+    style = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+
+    def begun() -> OneStyleTraining:
+        source = PhotoSource(Folder("photos"))
+        return OneStyleTraining(
+            settings, source, five_blocks(), style, lively(TWO_BLOCKS), device=CPU, dtype=torch.float32
+        )
+
+    straight, stopped, again = begun(), begun(), begun()
+    for _ in range(4):
+        straight.run_step()
+    for _ in range(2):
+        stopped.run_step()
+    stopped.save(data / "half.safetensors")
+    again.load(data / "half.safetensors")
+    for _ in range(2):
+        again.run_step()
+    for name, tensor in straight.network.state_dict().items():
+        assert torch.equal(again.network.state_dict()[name], tensor), name
+
+
+def test_a_crop_is_compared_with_the_style_as_a_part_of_what_was_painted_lately() -> None:
+    recent, black, white = RecentGrams(), torch.zeros(1, 2, 2), torch.ones(1, 2, 2)
+    assert torch.equal(recent.joined([0.6], "layer", black), black), "the first is alone"
+    for _ in range(100):
+        recent.joined([0.6, 0.6], "layer", torch.cat([white, black]))
+    assert 0.2 < float(recent.joined([0.6], "layer", black)[0, 0, 0]) < 3 / 4 / 2
+    assert 1 / 4 + 0.2 < float(recent.joined([0.6], "layer", white)[0, 0, 0]) < 1 / 4 + 3 / 4 * 0.6
+    assert torch.equal(recent.joined([0.2], "layer", white), white), "faint pictures are not among bold ones"
+    assert torch.equal(recent.joined([0.6], "deeper", white), white)
 
 
 def test_a_network_for_any_style_on_two_processes(data: Path, vgg16: Cnn) -> None:

@@ -30,7 +30,7 @@ from impasto.nets.passes import ExplicitPass
 from impasto.picture import Picture
 from impasto.train import checkpoint
 from impasto.train.data import Batch, Batches, Folder, Source
-from impasto.train.objective import CONTENT_LAYER, STYLE_LAYERS, Grams, Objective
+from impasto.train.objective import CONTENT_LAYER, STYLE_LAYERS, Grams, Objective, Targets
 from impasto.train.settings import Settings
 
 # Tells the random numbers of moves from those of a batch's groups.
@@ -114,9 +114,11 @@ class Training:
         self, pictures: Float[Tensor, "n 3 h w"], batch: Batch
     ) -> tuple[Float[Tensor, "n 3 h w"], dict[str, Float[Tensor, " n"]]]:
         """The gradient of what painted pictures should come to, and their distances by name."""
+        return self.objective(pictures, self.targets(batch))
+
+    def targets(self, batch: Batch) -> Targets:
         grams, weights = self.style_grams(batch), self.content_weights(batch)
-        targets = self.objective.targets(batch.photos, grams, batch.photo_of, batch.mix, weights)
-        return self.objective(pictures, targets)
+        return self.objective.targets(batch.photos, grams, batch.photo_of, batch.mix, weights)
 
     @torch.no_grad()
     def unsteadiness(
@@ -177,11 +179,16 @@ class Training:
             tensors = {name: tensor.to(types[name.partition(".")[0]]) for name, tensor in tensors.items()}
         else:
             tensors |= checkpoint.with_prefix("network", self.network.state_dict())
+            tensors |= checkpoint.with_prefix("own", self.own_tensors())
         checkpoint.save_checkpoint(file, tensors, self.facts())
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint tells beside its tensors."""
         return {"step": self.step, "settings": self.settings.model_dump()}
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """What a kind of training keeps from step to step beside the network's."""
+        return {}
 
     def told(self) -> str:
         """What was done, for a model's card."""

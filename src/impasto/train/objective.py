@@ -6,6 +6,7 @@ weights, with gradients by hand, since this runs in every training step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -36,11 +37,15 @@ Grams = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Targets:
-    """What each sample should come to: Gram matrices by layer, features at the content layer, and their weight."""
+    """What each sample should come to: Gram matrices by layer, features at the content layer, and their weight.
+
+    joined(layer, grams): what of the samples' own Gram matrices is compared; None for they themselves.
+    """
 
     grams: Grams
     content: Float[Tensor, "n c h w"]
     content_weight: Float[Tensor, " n"]
+    joined: Callable[[str, Float[Tensor, "n c c"]], Float[Tensor, "n c c"]] | None = None
 
 
 @dataclass
@@ -88,7 +93,9 @@ class Objective:
         told: dict[str, Tensor] = {}
 
         def gradient_at(name: str, features: Tensor) -> Tensor:
-            gradient, told[name] = self.style_gradient(features, targets.grams[name])
+            found = grams(features)
+            compared = targets.joined(name, found) if targets.joined else found
+            gradient, told[name] = self.style_gradient(features, compared, targets.grams[name])
             if name == CONTENT_LAYER:
                 own, told["content"] = content_gradient(features, targets.content, targets.content_weight)
                 gradient = gradient + own
@@ -100,9 +107,10 @@ class Objective:
         return gradient, told
 
     def style_gradient(
-        self, features: Float[Tensor, "n c h w"], wanted: Float[Tensor, "n c c"]
+        self, features: Float[Tensor, "n c h w"], found: Float[Tensor, "n c c"], wanted: Float[Tensor, "n c c"]
     ) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, " n"]]:
-        difference = grams(features) - wanted
+        """The gradient as if every part of what was found came of these features."""
+        difference = found - wanted
         size = wanted.square().sum((1, 2)).clamp(min=1e-12)
         distance = difference.square().sum((1, 2)) / size
         # d sqrt(hard · d) = sqrt(hard / d) / 2; the doubled root joins on smoothly at `hard`.

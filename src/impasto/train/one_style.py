@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from impasto.nets.any_style import (
 )
 from impasto.nets.cnn import Cnn
 from impasto.train.any_style import USUAL_STRENGTH, HeldOut, Training, held_out
+from impasto.train.checkpoint import load_checkpoint, without_prefix
 from impasto.train.data import Batch, Folder, crop
-from impasto.train.objective import Grams, content_gradient
+from impasto.train.objective import Grams, Targets, content_gradient
 from impasto.train.settings import OneStyleSettings
 from impasto.train.thin import sample_of, thinned
 
@@ -72,6 +74,10 @@ MEASURED_PHOTOS, MEASURED_STRENGTHS = 8, (0.4, USUAL_STRENGTH, 0.9)
 KEPT_STRENGTHS = (0.2, 0.4, USUAL_STRENGTH, 1.0)
 # By how much of its excess over that the weight of content grows in a step.
 FOLLOWED = 0.04
+# So many pictures are compared with the style as one: that painted, and those painted lately at about its strength.
+TOGETHER = 4
+# The share that the mean of those keeps when another comes, and the strengths that are told apart.
+REMEMBERED, STRENGTH_STEP = 0.9, 0.2
 
 
 def own_shape(shape: Shape) -> Shape:
@@ -122,6 +128,26 @@ def take_over(
         layer.load_state_dict(model.state_dict())
 
 
+class RecentGrams:
+    """Moving means of the Gram matrices of what was painted lately, by strength and layer.
+
+    A crop small enough to train on has no room for all that a style has. Networks that were to make each crop like the
+    style by itself came nearer to it on crops, and no nearer on pictures of twice the side.
+    """
+
+    def __init__(self) -> None:
+        self.means: dict[str, Tensor] = {}
+
+    def joined(self, strengths: list[float], layer: str, grams: Float[Tensor, "n c c"]) -> Float[Tensor, "n c c"]:
+        """Each sample's as those of a picture of which it is one part of `TOGETHER`."""
+        whole = list[Tensor]()
+        for strength, own in zip(strengths, grams, strict=True):
+            name = f"{round(strength / STRENGTH_STEP)}.{layer}"
+            mean = self.means[name] = own.lerp(self.means.get(name, own), REMEMBERED)
+            whole.append(mean.lerp(own, 1 / TOGETHER))
+        return torch.stack(whole)
+
+
 class OneStyleTraining(Training):
     """style: RGB, 0..1, at the size at which its strokes are to be painted. teacher: what it begins as.
 
@@ -147,6 +173,7 @@ class OneStyleTraining(Training):
         self.photos = source.photos
         self.style = style.to(device)
         self.grams = self.objective.grams(self.style)
+        self.recent = RecentGrams()
         teacher, rng, side = teacher.to(device), np.random.default_rng(settings.seed), settings.sizes[-1]
         crops = [crop(source.photos.draw(rng), side, source.smallest, rng) for _ in range(MEASURED_PHOTOS)]
         photos = mirrored(torch.stack(crops), STRIDE).to(device)
@@ -171,6 +198,9 @@ class OneStyleTraining(Training):
     def style_grams(self, batch: Batch) -> Grams:
         return self.grams
 
+    def targets(self, batch: Batch) -> Targets:
+        return replace(super().targets(batch), joined=partial(self.recent.joined, batch.strength.tolist()))
+
     def content_weights(self, batch: Batch) -> Float[Tensor, " n"]:
         return super().content_weights(batch) * self.content_scale
 
@@ -186,8 +216,13 @@ class OneStyleTraining(Training):
     def facts(self) -> dict[str, Any]:
         return super().facts() | {"content_scale": self.content_scale}
 
+    def own_tensors(self) -> dict[str, Tensor]:
+        return self.recent.means
+
     def load(self, file: Path) -> dict[str, Any]:
         facts = super().load(file)
+        own = without_prefix("own", load_checkpoint(file)[0])
+        self.recent.means = {name: mean.to(self.device) for name, mean in own.items()}
         # Checkpoints of before it was followed have none.
         self.content_scale = float(facts.get("content_scale", 1.0))
         return facts
