@@ -21,7 +21,7 @@ from impasto.nets.cnn import Cnn
 from impasto.train.any_style import USUAL_STRENGTH, steps_within, tensorboard
 from impasto.train.checkpoint import load_checkpoint
 from impasto.train.data import Folder
-from impasto.train.one_style import KEPT_STRENGTHS, OneStyleTraining, PhotoSource, RecentGrams, in_one_style
+from impasto.train.one_style import OneStyleTraining, PhotoSource, RecentGrams, in_one_style
 from impasto.train.settings import OneStyleSettings
 from impasto.train.thin import sample_of, thinned
 from support import shapes_picture
@@ -148,7 +148,9 @@ def test_training_brings_a_network_of_one_style_nearer_to_it(data: Path) -> None
             assert torch.equal(training.network.state_dict()[name], tensor), "strengths stay apart"
 
 
-def test_a_network_of_one_style_is_held_to_the_content_that_its_teacher_keeps(data: Path) -> None:
+def test_a_network_of_one_style_is_held_to_the_content_that_its_teacher_keeps(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = OneStyleSettings(steps=60, sizes=(36,))
     source, style = PhotoSource(Folder("photos")), torch.rand(1, 3, 40, 40)
 
@@ -158,12 +160,13 @@ def test_a_network_of_one_style_is_held_to_the_content_that_its_teacher_keeps(da
         )
 
     training, batch = begun(), source.batch(0, 36, range(1))
-    training.kept = [0.01] * len(KEPT_STRENGTHS)
     weights = training.content_weights(batch)
+    assert (training.teachers_content(batch) > 0).all()
     training.judge(batch.photos, batch)
     nearer = training.content_scale
     assert nearer < 1
     assert torch.allclose(training.content_weights(batch), weights * nearer)
+    monkeypatch.setattr(training, "teachers_content", lambda batch: torch.full_like(batch.strength, 0.01))
     gradient = training.judge(1 - batch.photos, batch)[0]
     further = training.content_scale
     assert further > nearer

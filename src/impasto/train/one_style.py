@@ -70,10 +70,9 @@ class PhotoSource:
 OWN_CODE = 8
 # The photos and strengths on which it is seen which of its channels the style needs.
 MEASURED_PHOTOS, MEASURED_STRENGTHS = 8, (0.4, USUAL_STRENGTH, 0.9)
-# Where it is measured how near to the photo the network for any style stays.
-KEPT_STRENGTHS = (0.2, 0.4, USUAL_STRENGTH, 1.0)
-# By how much of its excess over that the weight of content grows in a step.
-FOLLOWED = 0.04
+# How often, in steps, it is seen how near to the photo the network for any style stays, and by how much of what this
+# network exceeds that the weight of content then grows.
+FOLLOWED_STEPS, FOLLOWED = 8, 0.3
 # So many pictures are compared with the style as one: that painted, and those painted lately at about its strength.
 TOGETHER = 4
 # The share that the mean of those keeps when another comes, and the strengths that are told apart.
@@ -151,9 +150,10 @@ class RecentGrams:
 class OneStyleTraining(Training):
     """style: RGB, 0..1, at the size at which its strokes are to be painted. teacher: what it begins as.
 
-    It is trained to stay as near to the photo as its teacher does at the same strength: `content_scale` multiplies the
-    weight of content, and grows while pictures are further away, and falls while they are nearer. Trained at the
-    teacher's own weights it would go on to trade content for style, since for one style that trade is better.
+    It is trained to stay as near to the photo as its teacher does on the same photo at the same strength:
+    `content_scale` multiplies the weight of content, and grows while pictures are further away, and falls while they
+    are nearer. Trained at the teacher's own weights it would go on to trade content for style, since for one style that
+    trade is better.
     """
 
     settings: OneStyleSettings
@@ -174,26 +174,23 @@ class OneStyleTraining(Training):
         self.style = style.to(device)
         self.grams = self.objective.grams(self.style)
         self.recent = RecentGrams()
-        teacher, rng, side = teacher.to(device), np.random.default_rng(settings.seed), settings.sizes[-1]
+        self.teacher, rng, side = teacher.to(device), np.random.default_rng(settings.seed), settings.sizes[-1]
         crops = [crop(source.photos.draw(rng), side, source.smallest, rng) for _ in range(MEASURED_PHOTOS)]
         photos = mirrored(torch.stack(crops), STRIDE).to(device)
-        code = teacher.encode(self.style)
-        self.start_from(in_one_style(teacher, code, photos))
-        self.content_scale, self.kept = 1.0, self.content_of(teacher, code, photos)
+        self.code = self.teacher.encode(self.style).detach()
+        self.start_from(in_one_style(self.teacher, self.code, photos))
+        self.content_scale = 1.0
         # Few of its units tell large strengths apart; trained with the rest they went silent.
         self.network.dial[0].requires_grad_(False)
 
     @torch.no_grad()
-    def content_of(
-        self, teacher: AnyStyle, code: Float[Tensor, "1 k"], photos: Float[Tensor, "n 3 h w"]
-    ) -> list[float]:
-        """How far from its photo the teacher paints, meaned over photos, at each of `KEPT_STRENGTHS`."""
-        codes, ones = code.expand(len(photos), -1), code.new_ones(len(photos))
-        wanted, found = self.objective.content(photos), list[float]()
-        for strength in KEPT_STRENGTHS:
-            painted = self.objective.content(teacher(photos, codes, strength * ones))
-            found.append(float(content_gradient(painted, wanted, ones)[1].mean()))
-        return found
+    def teachers_content(self, batch: Batch) -> Float[Tensor, " n"]:
+        """How far from its photo the teacher paints, for each sample."""
+        photos = batch.photos[batch.photo_of]
+        with self.autocast():
+            pictures = self.teacher(photos, self.code.expand(len(photos), -1), batch.strength)
+        painted, wanted = self.objective.content(pictures), self.objective.content(photos)
+        return content_gradient(painted, wanted, torch.ones_like(batch.strength))[1]
 
     def style_grams(self, batch: Batch) -> Grams:
         return self.grams
@@ -208,9 +205,9 @@ class OneStyleTraining(Training):
         self, pictures: Float[Tensor, "n 3 h w"], batch: Batch
     ) -> tuple[Float[Tensor, "n 3 h w"], dict[str, Float[Tensor, " n"]]]:
         gradient, distances = super().judge(pictures, batch)
-        wanted = np.interp(batch.strength.cpu().numpy(), KEPT_STRENGTHS, self.kept)
-        excess = float(np.mean(distances["content"].cpu().numpy() / wanted)) - 1
-        self.content_scale *= math.exp(FOLLOWED * min(excess, 1.0))
+        if self.step % FOLLOWED_STEPS == 0:
+            excess = float(distances["content"].mean() / self.teachers_content(batch).mean()) - 1
+            self.content_scale *= math.exp(FOLLOWED * min(excess, 1.0))
         return gradient, distances
 
     def facts(self) -> dict[str, Any]:
