@@ -221,7 +221,7 @@ def test_a_network_for_any_style_on_two_processes(data: Path, vgg16: Cnn) -> Non
     arguments = ["train-any", "photos", "photos", "-o", "any.safetensors", "--folder", "kept", *small]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"any.safetensors: 2 of 2 steps; {Path('kept') / 'sheet.png'} shows it.\n"
+    assert done.stdout == "any.safetensors: 2 of 2 steps.\n", "no sheet, for too few pictures to hold any out"
     assert load_any_style("any.safetensors").encoder is not None
     assert load_checkpoint(data / "kept" / "training.safetensors")[1]["step"] == 2
     assert main(["train-any", "photos", "photos", "-o", "b.safetensors", "--folder", "kept", "--start", "x"]) == 2

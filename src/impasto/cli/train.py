@@ -191,7 +191,10 @@ def work(training: Training, pairs: HeldOut, output: Path, folder: Path, card: s
         )  # fmt: skip
     if main_process:
         training.average.save(output, {"card": f"{card}\n\n{training.told()}"})
-        click.echo(f"{output}: {training.step} of {training.settings.steps} steps; {folder / 'sheet.png'} shows it.")
+        sheet = folder / "sheet.png"
+        # There is none where too few pictures were given for one to be held out.
+        shown = f"; {sheet} shows it" if sheet.is_file() else ""
+        click.echo(f"{output}: {training.step} of {training.settings.steps} steps{shown}.")
         if training.source.skipped:
             click.echo(f"impasto: {training.source.skipped} of the pictures could not be read: left out.", err=True)
     return INTERRUPTED if asked else 0

@@ -300,8 +300,8 @@ def train(
 
     `training.safetensors` is the checkpoint, `compact.safetensors` one small enough to be kept, written at the end,
     `network.safetensors` the moving average in half precision, `log.csv` a line every 20 steps, `held_out.csv` and
-    `sheet-STEP.png` the held-out pairs every `sheet_every` steps, `sheet.png` the last of them. The figures go to
-    TensorBoard too where it is installed.
+    `sheet-STEP.png` the held-out pairs every `sheet_every` steps and at the end, `sheet.png` the last of them. The
+    figures go to TensorBoard too where it is installed.
 
     pairs: what the sheets show. on_step: told each step's distances.
     """
@@ -316,6 +316,17 @@ def train(
             training.save(folder / "training.safetensors")
             training.average.save(folder / "network.safetensors")
 
+    def look() -> None:
+        sheet = folder / f"sheet-{training.step:06}.png"
+        for row in pairs.look(training, sheet):
+            append(folder / "held_out.csv", HELD_OUT_COLUMNS, {"step": training.step} | row)
+            if board:
+                for name in ("content", "style"):
+                    board.add_scalar(f"held out at {row['strength']}/{name}", row[name], training.step)
+        if sheet.exists():
+            copy(sheet, folder / "sheet.png")
+
+    looked = training.step
     while training.step < training.settings.steps and not stop():
         lines.append(training.run_step())
         step = training.step
@@ -329,19 +340,15 @@ def train(
         if len(lines) == 20:
             lines.clear()
         if main_process and step % sheet_every == 0:
-            sheet = folder / f"sheet-{step:06}.png"
-            for row in pairs.look(training, sheet):
-                append(folder / "held_out.csv", HELD_OUT_COLUMNS, {"step": step} | row)
-                if board:
-                    for name in ("content", "style"):
-                        board.add_scalar(f"held out at {row['strength']}/{name}", row[name], step)
-            if sheet.exists():
-                copy(sheet, folder / "sheet.png")
+            look()
+            looked = step
         if time.monotonic() - saved >= checkpoint_every_s:
             save()
             saved = time.monotonic()
     save()
     if main_process:
+        if looked != training.step:
+            look()
         training.save(folder / "compact.safetensors", compact=True)
 
 
