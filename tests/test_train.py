@@ -57,6 +57,7 @@ def test_a_network_of_one_style(data: Path, capsys: pytest.CaptureFixture[str], 
 
     assert main([*command, "--steps", "6"]) == 0, "goes on from the checkpoint"
     assert capsys.readouterr().out.startswith("one.safetensors: 6 of 6 steps")
+    assert (folder / "sheet-000006.png").is_file(), "the end is shown, whether or not a sheet was due"
     assert load_checkpoint(folder / "training.safetensors")[1]["settings"]["fall"] == 0.6
     second = load_any_style("one.safetensors").state_dict()
     assert any(not torch.equal(first[name], second[name]) for name in first)
@@ -161,12 +162,12 @@ def test_a_network_of_one_style_is_held_to_the_content_that_its_teacher_keeps(
 
     training, batch = begun(), source.batch(0, 36, range(1))
     weights = training.content_weights(batch)
-    assert (training.teachers_content(batch) > 0).all()
+    assert (training.teachers_content(batch, training.targets(batch).content) > 0).all()
     training.judge(batch.photos, batch)
     nearer = training.content_scale
     assert nearer < 1
     assert torch.allclose(training.content_weights(batch), weights * nearer)
-    monkeypatch.setattr(training, "teachers_content", lambda batch: torch.full_like(batch.strength, 0.01))
+    monkeypatch.setattr(training, "teachers_content", lambda batch, _: torch.full_like(batch.strength, 0.01))
     gradient = training.judge(1 - batch.photos, batch)[0]
     further = training.content_scale
     assert further > nearer

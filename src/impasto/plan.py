@@ -109,7 +109,7 @@ class Plan:
                 "optimizer": planned.stage.optimizer,
                 "tiles": planned.tiles,
                 "tile_px": planned.stage.tile_px,
-                "kept": str(planned.stage.kept).removeprefix("torch.") if planned.stage.kept else None,
+                "kept": planned.stage.kept_in,
                 "peak_bytes": planned.peak_bytes,
                 "seconds": planned.seconds,
             }

@@ -207,8 +207,8 @@ def tell_plan(job: StyleJob, as_json: bool) -> int:
         stage = planned.stage
         size = f"{stage.scale.width}x{stage.scale.height}"
         tiles = f"{planned.tiles} tiles of {stage.tile_px} px" if stage.tile_px else "whole"
-        if stage.kept:
-            tiles += f", kept in {str(stage.kept).removeprefix('torch.')}"
+        if stage.kept_in:
+            tiles += f", kept in {stage.kept_in}"
         seconds = f"{planned.seconds:.0f} s" if planned.seconds is not None else "time unknown"
         click.echo(
             f"{size}: {stage.scale.iterations} iterations of {stage.optimizer}, {tiles}, "

@@ -46,6 +46,11 @@ class Stage:
     in_place: bool = False
     kept: torch.dtype | None = None
 
+    @property
+    def kept_in(self) -> str | None:
+        """The name of that type."""
+        return str(self.kept).removeprefix("torch.") if self.kept else None
+
 
 @dataclass(frozen=True)
 class Task:

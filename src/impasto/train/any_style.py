@@ -190,6 +190,9 @@ class Training:
         """What a kind of training keeps from step to step beside the network's."""
         return {}
 
+    def take_own(self, tensors: dict[str, Tensor]) -> None:
+        """Go on with those of a checkpoint."""
+
     def told(self) -> str:
         """What was done, for a model's card."""
         skipped = f"; {self.source.skipped} files could not be read" if self.source.skipped else ""
@@ -206,6 +209,7 @@ class Training:
             checkpoint.set_tensors(moments, checkpoint.without_prefix(name, tensors))
         for state in self.optimizer.state.values():
             state["step"].fill_(self.step)
+        self.take_own(checkpoint.without_prefix("own", tensors))
         return facts
 
     def moments(self) -> dict[str, dict[str, Tensor]]:

@@ -28,7 +28,6 @@ from impasto.nets.any_style import (
 )
 from impasto.nets.cnn import Cnn
 from impasto.train.any_style import USUAL_STRENGTH, HeldOut, Training, held_out
-from impasto.train.checkpoint import load_checkpoint, without_prefix
 from impasto.train.data import Batch, Folder, crop
 from impasto.train.objective import Grams, Targets, content_gradient
 from impasto.train.settings import OneStyleSettings
@@ -184,13 +183,12 @@ class OneStyleTraining(Training):
         self.network.dial[0].requires_grad_(False)
 
     @torch.no_grad()
-    def teachers_content(self, batch: Batch) -> Float[Tensor, " n"]:
-        """How far from its photo the teacher paints, for each sample."""
+    def teachers_content(self, batch: Batch, wanted: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+        """How far from its photo the teacher paints, for each sample. wanted: the photos' features."""
         photos = batch.photos[batch.photo_of]
         with self.autocast():
             pictures = self.teacher(photos, self.code.expand(len(photos), -1), batch.strength)
-        painted, wanted = self.objective.content(pictures), self.objective.content(photos)
-        return content_gradient(painted, wanted, torch.ones_like(batch.strength))[1]
+        return content_gradient(self.objective.content(pictures), wanted, torch.ones_like(batch.strength))[1]
 
     def style_grams(self, batch: Batch) -> Grams:
         return self.grams
@@ -204,9 +202,10 @@ class OneStyleTraining(Training):
     def judge(
         self, pictures: Float[Tensor, "n 3 h w"], batch: Batch
     ) -> tuple[Float[Tensor, "n 3 h w"], dict[str, Float[Tensor, " n"]]]:
-        gradient, distances = super().judge(pictures, batch)
+        targets = self.targets(batch)
+        gradient, distances = self.objective(pictures, targets)
         if self.step % FOLLOWED_STEPS == 0:
-            excess = float(distances["content"].mean() / self.teachers_content(batch).mean()) - 1
+            excess = float(distances["content"].mean() / self.teachers_content(batch, targets.content).mean()) - 1
             self.content_scale *= math.exp(FOLLOWED * min(excess, 1.0))
         return gradient, distances
 
@@ -216,10 +215,11 @@ class OneStyleTraining(Training):
     def own_tensors(self) -> dict[str, Tensor]:
         return self.recent.means
 
+    def take_own(self, tensors: dict[str, Tensor]) -> None:
+        self.recent.means = {name: mean.to(self.device) for name, mean in tensors.items()}
+
     def load(self, file: Path) -> dict[str, Any]:
         facts = super().load(file)
-        own = without_prefix("own", load_checkpoint(file)[0])
-        self.recent.means = {name: mean.to(self.device) for name, mean in own.items()}
         # Checkpoints of before it was followed have none.
         self.content_scale = float(facts.get("content_scale", 1.0))
         return facts
