@@ -21,7 +21,6 @@ from impasto.errors import JobError, RunError
 from impasto.events import Step
 from impasto.job import StyleJob, parse_bytes
 from impasto.nets.cnn import Cnn
-from impasto.nets.cost import cost_of
 from impasto.picture import Picture
 from impasto.plan import MIB, Work, budget_of, make_plan, ways_of
 from impasto.run import Optimize, Prepared, Result, prepare_run
@@ -36,8 +35,7 @@ SCALE = Scale(2000, 3000, 10)
 def work_of(cnn: Cnn, **more: Any) -> Work:
     layers = {"block1_conv1": 1.0, "block3_conv1": 1.0}
     aim = Aim("mse", "gram", {"block2_conv2": 1.0}, layers, 5.0, 100.0, 0.0, (1.0,))
-    cost = cost_of(cnn.layers, aim.layers, 3, 4)
-    work = Work(aim, cnn.layers, cost, torch.float32, style_px=1.0, spends_photo=True, held_bytes=300 * MIB)
+    work = Work(aim, cnn.layers, 3, torch.float32, style_px=1.0, spends_photo=True, held_bytes=300 * MIB)
     return replace(work, **more)
 
 

@@ -13,6 +13,7 @@ from impasto.engines.objective import Aim, build_objective
 from impasto.engines.tiles import Tiling
 from impasto.errors import LayerError
 from impasto.nets.cnn import Cnn, build_cnn
+from impasto.nets.cost import cost_of
 from impasto.nets.layers import avg_pool, conv, describe, max_pool
 from impasto.nets.passes import ExplicitPass
 from support import SMALL_TABLE
@@ -110,24 +111,43 @@ def test_every_feature_has_one_owner_and_all_that_it_sees(name: str, height: int
     except LayerError:
         return
     tiling = Tiling(height, width, infos, {info.name: 0 for info in infos}, core_px)
-    for info in infos:
+    tiles = tiling.tiles()
+    for index, info in enumerate(infos):
         owners = torch.zeros(info.output_shape[1:], dtype=torch.int)
-        for tile in tiling.tiles():
-            window = tile.window
-            shape = (window.bottom - window.top, window.right - window.left)
-            local = describe(NETWORKS[name], (3, *shape))[infos.index(info)].output_shape
-            owned = tiling.place(tile, info.name, torch.empty(local)).owned
+        for tile in tiles:
+            window, rows, columns = tile.window, tile.rows.layers[index], tile.columns.layers[index]
+            features = torch.empty(info.channels, rows.end - rows.start, columns.end - columns.start)
+            place = tiling.place(tile, info.name, features)
+            owned, here = place.owned, place.window
             owners[owned.top : owned.bottom, owned.left : owned.right] += 1
-            seen_from = owned.top * info.stride - info.lead
-            seen_to = (owned.bottom - 1) * info.stride - info.lead + info.receptive_field
-            if owned.bottom > owned.top:
-                assert window.top <= max(0, seen_from)
+            if owned.bottom > owned.top and owned.right > owned.left:
+                assert here.top <= owned.top and owned.bottom <= here.bottom
+                assert here.left <= owned.left and owned.right <= here.right
+                assert window.top <= max(0, owned.top * info.stride - info.lead)
+                seen_to = (owned.bottom - 1) * info.stride - info.lead + info.receptive_field
                 assert window.bottom >= min(height, seen_to)
         assert (owners == 1).all()
 
 
-def test_the_halo_of_vgg16_is_that_of_its_receptive_field(vgg16: Cnn) -> None:
+@settings(deadline=None, max_examples=25)
+@given(st.sampled_from(list(NETWORKS)), st.integers(40, 200), st.integers(40, 200), st.integers(1, 90))
+def test_a_tile_makes_maps_of_the_sizes_that_were_planned(name: str, height: int, width: int, core_px: int) -> None:
+    cnn = build_cnn(NETWORKS[name], input_shape=(3, 64, 64), seed=2)
+    network = ExplicitPass(cnn, [info.name for info in cnn.layers], dtype=torch.float32, device=CPU)
+    tiling = Tiling(height, width, network.infos, dict.fromkeys(network.layers, 0), core_px)
+    tile = tiling.tiles()[-1]
+    window = tile.window.of(torch.zeros(3, height, width))[None].contiguous()
+    run = network.forward(window, keep=False, passed=tiling.passed(tile))
+    assert [run.features[info.name][0, 0].numel() for info in network.infos] == list(tiling.sizes(tile).kept)
+
+
+def test_halos_are_no_wider_than_receptive_fields_and_narrow_on_the_way(vgg16: Cnn) -> None:
     infos = vgg16.layers[: vgg16.position("block5_conv1") + 1]
-    before, behind = Tiling(512, 512, infos, {"block5_conv1": 0}, 256).halo_px
-    assert before == 64
-    assert 73 <= behind <= 96
+    tiling = Tiling(1536, 1536, infos, {info.name: 0 for info in infos if info.name.endswith("conv1")}, 512)
+    tile, sizes = tiling.tiles()[4], tiling.sizes(tiling.tiles()[4])
+    assert 512 - tile.window.top <= 58 + 16 and tile.window.bottom - 1024 <= 58
+    halos = [places * info.stride**2 / 512**2 for info, places in zip(infos, sizes.kept, strict=True)]
+    poolings = [halo for info, halo in zip(infos, halos, strict=True) if info.name.endswith("pool")]
+    assert poolings == sorted(poolings, reverse=True)
+    whole, per_pixel = cost_of(infos, [], 3, 4, sizes).flops, cost_of(infos, [], 3, 4).flops * 512**2
+    assert whole / per_pixel <= 1.5

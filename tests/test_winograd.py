@@ -10,7 +10,7 @@ from impasto.nets.catalogue import CATALOGUE, vgg_table
 from impasto.nets.cnn import build_cnn
 from impasto.nets.layers import conv
 from impasto.nets.passes import ExplicitPass
-from impasto.nets.winograd import LEAST_CHANNELS, Kernel
+from impasto.nets.winograd import LEAST_CHANNELS, Kernel, Scratch
 
 CPU = torch.device("cpu")
 # Of the sums of sizes, which no cancelling makes small; float32 carries 6e-8.
@@ -35,8 +35,8 @@ def test_it_is_the_convolution(count, inputs, outputs, size, pad, relu, seed):
     x, weight = maps(count, inputs, size, seed), maps(outputs, inputs, (3, 3), seed + 1)
     bias = maps(1, outputs, (1, 1), seed + 2).flatten()
     exact = F.conv2d(x.double(), weight.double(), bias.double(), padding=pad)
-    found = Kernel(weight).convolved(x, bias, pad, relu=relu)
-    assert found.is_contiguous(memory_format=torch.channels_last)
+    found = Kernel(weight).convolved(x, bias, pad, Scratch(), relu=relu)
+    assert found.stride(1) == 1, "channels last"
     of_sizes = F.conv2d(x.abs(), weight.abs(), bias.abs(), padding=pad)
     assert_close(found, exact.relu() if relu else exact, of_sizes)
 
@@ -49,7 +49,7 @@ def test_its_way_back_is_the_gradient(count, inputs, outputs, size, pad, seed):
     gradient = maps(count, outputs, (y.shape[2], y.shape[3]), seed + 2)
     (exact,) = torch.autograd.grad(y, x, gradient.double())
     of_sizes = F.conv_transpose2d(gradient.abs(), weight.abs(), padding=pad)
-    assert_close(Kernel(weight).input_gradient(gradient, pad), exact, of_sizes)
+    assert_close(Kernel(weight).input_gradient(gradient, pad, Scratch()), exact, of_sizes)
 
 
 def test_what_is_not_kept_is_made_anew_to_the_same_values():
@@ -72,7 +72,7 @@ def test_pictures_of_more_tiles_than_are_worked_on_at_once(size):
     x, weight, bias = maps(2, 128, size, 0), maps(128, 128, (3, 3), 1), torch.zeros(128)
     exact = F.conv2d(x.double(), weight.double(), padding=1)
     of_sizes = F.conv2d(x.abs(), weight.abs(), padding=1)
-    assert_close(Kernel(weight).convolved(x, bias, 1, relu=False), exact, of_sizes)
+    assert_close(Kernel(weight).convolved(x, bias, 1, Scratch(), relu=False), exact, of_sizes)
 
 
 def test_the_wide_layers_of_a_network_take_it_and_their_features_stay_what_they_were():

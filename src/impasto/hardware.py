@@ -40,7 +40,13 @@ def return_big_blocks() -> None:
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 20)
         libc.mallopt(M_TRIM_THRESHOLD, 1 << 20)
         libc.mallopt(M_TOP_PAD, 1 << 17)
-        libc.malloc_trim(0)
+        give_back()
+
+
+def give_back() -> None:
+    """Let glibc give back what is free now."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
@@ -93,11 +99,12 @@ def limit_files() -> list[Path]:
 
 
 def held_bytes(device: torch.device) -> int:
-    """The memory of the device, of the machine for the CPU, that this process holds now."""
+    """The memory of the device, of the machine for the CPU, that this process holds and cannot give back now."""
     if device.type == "cuda":
         return int(torch.cuda.memory_reserved(device))
     if device.type == "mps":
         return int(torch.mps.driver_allocated_memory())
+    give_back()
     return int(psutil.Process().memory_info().rss)
 
 

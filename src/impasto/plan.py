@@ -6,8 +6,10 @@ Memory is added up from the network's table (`impasto.nets.cost`) and the pictur
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ from impasto.engines.tiles import Tiling
 from impasto.errors import JobError
 from impasto.hardware import KEPT_BLOCKS, cgroup_limit, free_bytes, held_bytes, in_words
 from impasto.losses.base import PlaceLoss
-from impasto.nets.cost import Cost
+from impasto.nets.cost import Cost, cost_of
 from impasto.nets.layers import LayerInfo
 
 MIB = 1 << 20
@@ -37,17 +39,17 @@ STEP_PICTURES = {"lbfgs": 3, "adam": 4, "gd": 2}
 
 @dataclass(frozen=True)
 class Work:
-    """What the plan must know of a job. costs: of its network. held_bytes: what the process holds already.
+    """What the plan must know of a job. held_bytes: what the process holds already.
 
-    dtype: of the features. style_px: pixels of all styles for each pixel of the result. spends_photo: the photo's
-    memory may become the picture's. maps: of masks, values for each pixel. seamless: the picture is continued by its
-    other side, never cut. kernels: bytes of each convolution's, all kept for a whole picture, made one by one for a
-    tile.
+    infos, channels: layers of its network and channels of its input. dtype: of the features. style_px: pixels of all
+    styles for each pixel of the result. spends_photo: the photo's memory may become the picture's. maps: of masks,
+    values for each pixel. seamless: the picture is continued by its other side, never cut. kernels: bytes of each
+    convolution's, all kept for a whole picture, made one by one for a tile. scratch: bytes beside them.
     """
 
     aim: Aim
     infos: Sequence[LayerInfo]
-    cost: Cost
+    channels: int
     dtype: torch.dtype
     style_px: float
     held_bytes: int
@@ -55,6 +57,21 @@ class Work:
     maps: float = 0
     seamless: bool = False
     kernels: Sequence[int] = ()
+    scratch: int = 0
+
+    @cached_property
+    def cost(self) -> Cost:
+        """For each pixel of a run of which nothing is cut off."""
+        return cost_of(self.infos, self.aim.layers, self.channels, self.dtype.itemsize)
+
+    def costs(self, tiling: Tiling) -> list[tuple[Cost, int]]:
+        """Of tiles of each size, and how many there are."""
+        if tiling.core_px is None:
+            around = sum(tiling.halo_px) if self.seamless else 0
+            return [(self.cost.times((tiling.height + around) * (tiling.width + around)), 1)]
+        counts = Counter(tiling.sizes(tile) for tile in tiling.tiles())
+        layers, value_bytes = self.aim.layers, self.dtype.itemsize
+        return [(cost_of(self.infos, layers, self.channels, value_bytes, s), count) for s, count in counts.items()]
 
     @property
     def uncut(self) -> bool:
@@ -177,31 +194,31 @@ def ways_of(scale: Scale, optimizer: str, dtype: torch.dtype, uncut: bool = Fals
 
 def planned_stage(stage: Stage, work: Work, rate: float | None) -> Planned:
     scale, tiling = stage.scale, work.tiling(stage.scale, stage.tile_px)
-    tiles = tiling.tiles()
-    around = sum(tiling.halo_px) if work.seamless else 0
-    windows = [
-        (tile.window.bottom - tile.window.top + around) * (tile.window.right - tile.window.left + around)
-        for tile in tiles
-    ]
+    costs = work.costs(tiling)
+    tiles, flops = sum(count for _, count in costs), sum(cost.flops * count for cost, count in costs)
     # The photo's and the styles' targets are one pass forward each.
     passes = scale.iterations * (2 if stage.tile_px is None else 3) + 1 + work.style_px
-    seconds = passes * work.cost.flops * sum(windows) / rate if rate else None
-    needed = needed_bytes(stage, tiling, max(windows), work) * (KEPT_BLOCKS if stage.tile_px is None else 1)
+    seconds = passes * flops / rate if rate else None
+    largest = max((cost for cost, _ in costs), key=lambda cost: cost.both_bytes)
+    needed = needed_bytes(stage, tiling, largest, work) * (KEPT_BLOCKS if stage.tile_px is None else 1)
     kernels = sum(work.kernels) if stage.tile_px is None else max(work.kernels, default=0)
-    peak = work.held_bytes + FIRST_RUN_BYTES + kernels + round(needed)
-    return Planned(stage, peak, len(tiles), seconds)
+    peak = work.held_bytes + FIRST_RUN_BYTES + kernels + work.scratch + round(needed)
+    return Planned(stage, peak, tiles, seconds)
 
 
-def needed_bytes(stage: Stage, tiling: Tiling, window_px: int, work: Work) -> int:
-    """The most that a stage adds to what is held before it: while its targets are made, or in an iteration."""
+def needed_bytes(stage: Stage, tiling: Tiling, tile: Cost, work: Work) -> int:
+    """The most that a stage adds to what is held before it: while its targets are made, or in an iteration.
+
+    tile: of the largest one.
+    """
     pixels, kept_bytes = stage.scale.height * stage.scale.width, (stage.kept or work.dtype).itemsize
     picture, maps = 3 * 4 * pixels, 4 * pixels * work.maps
     places = list(work.place_losses())
     targets = pixels * kept_bytes * sum(work.cost.features[name] * count for name, _, count in places)
-    compared = window_px * 4 * max((work.cost.features[name] * loss.maps for name, loss, _ in places), default=0)
-    run = window_px * work.cost.both_bytes + compared
+    compared = 4 * max((tile.features[name] * loss.maps for name, loss, _ in places), default=0)
+    run = tile.both_bytes + compared
     # A style is resized channel by channel.
-    making = STYLE_COPIES * picture * work.style_px + targets + window_px * work.cost.forward_bytes
+    making = STYLE_COPIES * picture * work.style_px + targets + tile.forward_bytes
     if stage.in_place:
         before, behind = tiling.halo_px
         band = 3 * 4 * (tiling.step_px + before + behind) * stage.scale.width

@@ -35,7 +35,6 @@ from impasto.learned_layers import find_learned
 from impasto.limits import limits
 from impasto.losses.base import PlaceLoss, SampleLoss
 from impasto.nets.cnn import Cnn
-from impasto.nets.cost import cost_of
 from impasto.nets.loaded import Loaded
 from impasto.nets.module import ModuleNet
 from impasto.nets.passes import AutogradPass, ExplicitPass, NetworkPass
@@ -316,12 +315,12 @@ def plan_of(
         return None
     # Drawing samples takes sums in float64 at each layer's size beside the maps.
     per_map = 4 if isinstance(losses.load("style", job.style_loss), SampleLoss) else 1
-    cost = cost_of(network.infos, network.layers, network.cnn.input_shape[0], network.dtype.itemsize)
     work = Work(
-        aim, network.infos, cost, network.dtype, sources.style_px, held_bytes(sources.device),
+        aim, network.infos, network.cnn.input_shape[0], network.dtype, sources.style_px, held_bytes(sources.device),
         spends_photo=sources.spendable and begins_in_photo(job),
         maps=sources.maps * per_map, seamless=job.seamless,
         kernels=[kernel.values_bytes for kernel in network.kernels],
+        scratch=max((kernel.scratch_bytes for kernel in network.kernels), default=0),
     )  # fmt: skip
     return make_plan(scales, job.optimizer, work, budget, calibration.rate(sources.device, network.dtype))
 

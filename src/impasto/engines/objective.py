@@ -17,6 +17,7 @@ from impasto.engines.anchor import Anchor
 from impasto.engines.surface import EVERYWHERE, Controls, Surface
 from impasto.engines.terms import Term, grouped, is_joint
 from impasto.engines.tiles import Tile, Tiling
+from impasto.hardware import give_back
 from impasto.losses import Kind
 from impasto.losses.base import Guide, Place, PlaceLoss, Stats
 from impasto.losses.total_variation import total_variation, variation_gradient
@@ -84,7 +85,7 @@ class Objective:
         # The picture itself, because a ReLU within a convolution makes NaN to 0.
         broken = [str(tile) for tile in tiles if not tile.core.of(picture[0]).isfinite().all()]
         run = None
-        for tile in tiles:
+        for tile in one_by_one(tiles, self.tiling):
             run = TileRun(self, picture, tile, keep=len(tiles) == 1)
             found = run.sums()
             if not all(bool(value.isfinite().all()) for stats in found for value in stats.values()):
@@ -143,7 +144,7 @@ class Objective:
             rows = line[0].rows
             more = rows.window_end - first - unfinished.shape[2]
             unfinished = F.pad(unfinished, (0, 0, 0, more))
-            for tile in line:
+            for tile in one_by_one(line, self.tiling):
                 run = measured.run or TileRun(self, picture, tile, keep=True)
                 top, bottom = rows.window_start - first, rows.window_end - first
                 columns = slice(tile.columns.window_start, tile.columns.window_end)
@@ -175,18 +176,17 @@ class TileRun:
 
     def __init__(self, objective: Objective, picture: Float[Tensor, "1 3 h w"], tile: Tile, *, keep: bool) -> None:
         self.terms, self.surface, self.picture, self.tile = objective.terms, objective.surface, picture, tile
-        self.run = objective.network.forward(self.surface.seen(picture, tile.window), keep=keep)
+        seen, tiling = self.surface.seen(picture, tile.window), objective.tiling
+        self.run = objective.network.forward(seen, keep=keep, passed=tiling.passed(tile), read=tiling.read(tile))
         self.leaves: dict[str, Tensor] = {}
         self.places: dict[str, Place] = {}
         for name, features in self.run.features.items():
             # Without the batch dimension from the start: indexing a leaf costs a zero-filled copy on the way back.
             self.leaves[name] = features[0].detach().requires_grad_(keep)
         with torch.set_grad_enabled(keep):
-            owned = {
-                name: own_features(leaf, name, self.surface, objective.tiling) for name, leaf in self.leaves.items()
-            }
+            owned = {name: own_features(leaf, name, self.surface, tiling) for name, leaf in self.leaves.items()}
             for name, features in owned.items():
-                self.places[name] = replace(objective.tiling.place(tile, name, features), turn=objective.turn)
+                self.places[name] = replace(tiling.place(tile, name, features), turn=objective.turn)
             self.stats = [term.stats(owned[term.layer], self.places[term.layer]) for term in self.terms]
 
     def sums(self) -> list[Stats]:
@@ -332,8 +332,9 @@ def set_targets(
 ) -> None:
     """Give every term what it compares with: the sums of a picture's features, or the features themselves."""
     tiles = tiling.tiles() if terms else []
-    for tile in tiles:
-        run = network.forward(surface.seen(picture, tile.window), keep=False)
+    for tile in one_by_one(tiles, tiling):
+        seen = surface.seen(picture, tile.window)
+        run = network.forward(seen, keep=False, passed=tiling.passed(tile), read=tiling.read(tile))
         for term in terms:
             features = own_features(run.features[term.layer][0], term.layer, surface, tiling)
             place = tiling.place(tile, term.layer, features)
@@ -353,6 +354,14 @@ def set_targets(
             term.constants = term.loss.constants(term.target)
         elif not is_joint(term.loss):
             term.constants = term.loss.reference(term.constants)
+
+
+def one_by_one(tiles: Sequence[Tile], tiling: Tiling) -> Iterator[Tile]:
+    """The tiles; where the picture is cut to hold little, what one leaves free in pieces is given back after it."""
+    for tile in tiles:
+        yield tile
+        if tiling.core_px is not None:
+            give_back()
 
 
 def tiling_of(network: NetworkPass, picture: Tensor, terms: list[Term], tile_px: int | None) -> Tiling:

@@ -13,18 +13,22 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from impasto.engines.halos import Stretch, needed, owned, stretches
 from impasto.losses.base import Box, Place
-from impasto.nets.layers import LayerInfo, out_size
+from impasto.nets.cost import Sizes
+from impasto.nets.layers import LayerInfo, Pool, out_size
+from impasto.nets.passes import Part
 
 
 @dataclass(frozen=True)
 class Span:
-    """A tile along one axis, in pixels: the core and the window around it."""
+    """A tile along one axis: the core and the window around it, in pixels, and what it has of each layer."""
 
     core_start: int
     core_end: int
     window_start: int
     window_end: int
+    layers: Sequence[Stretch] = ()
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Tile:
     @property
     def window(self) -> Box:
         return Box(self.rows.window_start, self.rows.window_end, self.columns.window_start, self.columns.window_end)
+
+    def features(self, position: int) -> Box:
+        """Those that it has of the layer at that position."""
+        rows, columns = self.rows.layers[position], self.columns.layers[position]
+        return Box(rows.start, rows.end, columns.start, columns.end)
 
 
 @dataclass(frozen=True)
@@ -80,11 +89,6 @@ class Tiling:
         return -(-before // self.stride) * self.stride, max(behind, default=0)
 
     @property
-    def least_px(self) -> int:
-        """The shortest side from which every layer makes a feature."""
-        return max((info.receptive_field for info in self.infos), default=1)
-
-    @property
     def step_px(self) -> int:
         """Rows, and columns, from one core to the next."""
         if self.core_px is None:
@@ -99,25 +103,49 @@ class Tiling:
             # Whatever its layers see, dense ones all of it.
             yield Span(0, length, 0, length)
             return
-        step = self.step_px
-        before, behind = self.halo_px
-        for start in range(0, length, step):
-            end = min(start + step, length)
-            window_end = min(length, end + behind)
-            # At the picture's end a core can be narrow; the window must still be wide enough for the deepest layer.
-            latest_start = (window_end - self.least_px) // self.stride * self.stride
-            yield Span(start, end, max(0, min(start - before, latest_start)), window_end)
+        for start in range(0, length, self.step_px):
+            end = min(start + self.step_px, length)
+            wanted = needed(self.infos, self.margins, (start, end), length)
+            yield Span(start, end, *wanted[0], tuple(stretches(self.infos, wanted)))
 
     def place(self, tile: Tile, layer: str, features: Float[Tensor, "c h w"]) -> Place:
-        """Where a tile's features of a layer lie on the layer's whole map."""
+        """Where the features of a layer that a tile reads lie on the layer's whole map."""
         if self.core_px is None:
             return Place.all_of(features)
-        info = next(info for info in self.infos if info.name == layer)
-        whole = Box(0, self.features_of(self.height, info), 0, self.features_of(self.width, info))
-        top, left = tile.rows.window_start // info.stride, tile.columns.window_start // info.stride
-        rows = owned(tile.rows, info.stride, self.height, whole.bottom)
-        columns = owned(tile.columns, info.stride, self.width, whole.right)
-        return Place(whole, Box(top, top + features.shape[1], left, left + features.shape[2]), Box(*rows, *columns))
+        return self.cut_place(tile, next(at for at, info in enumerate(self.infos) if info.name == layer))
+
+    def cut_place(self, tile: Tile, position: int) -> Place:
+        """The same by the layer's position, of a picture that is cut."""
+        info, core = self.infos[position], tile.core
+        height, width = self.features_of(self.height, info), self.features_of(self.width, info)
+        rows = owned((core.top, core.bottom), info.stride, self.height, height)
+        columns = owned((core.left, core.right), info.stride, self.width, width)
+        own, there, margin = Box(*rows, *columns), tile.features(position), self.margins[info.name]
+        return Place(Box(0, height, 0, width), grown(own, margin, there), own)
+
+    def passed(self, tile: Tile) -> Part:
+        """What goes on of what comes of each pooling."""
+        return {
+            info.name: (rows.cut, columns.cut)
+            for info, rows, columns in zip(self.infos, tile.rows.layers, tile.columns.layers, strict=False)
+            if isinstance(info.row, Pool)
+        }
+
+    def read(self, tile: Tile) -> Part:
+        """What losses read of the features that a tile has."""
+        read = {}
+        for position, info in enumerate(self.infos):
+            if info.name in self.margins and tile.rows.layers:
+                box = self.cut_place(tile, position).window.relative_to(tile.features(position))
+                read[info.name] = slice(box.top, box.bottom), slice(box.left, box.right)
+        return read
+
+    def sizes(self, tile: Tile) -> Sizes:
+        """How much of each layer a tile works out."""
+        window, pairs = tile.window, list(zip(tile.rows.layers, tile.columns.layers, strict=True))
+        made = [(rows.made_end - rows.made_start) * (columns.made_end - columns.made_start) for rows, columns in pairs]
+        kept = [(rows.end - rows.start) * (columns.end - columns.start) for rows, columns in pairs]
+        return Sizes((window.bottom - window.top) * (window.right - window.left), tuple(made), tuple(kept))
 
     def features_of(self, length: int, info: LayerInfo) -> int:
         """Features of a layer along a side of the picture."""
@@ -126,8 +154,13 @@ class Tiling:
         return length
 
 
-def owned(span: Span, stride: int, length: int, features: int) -> tuple[int, int]:
-    """First and last but one of the features whose place lies in a core; the last core has all that remain."""
-    start = -(-span.core_start // stride)
-    end = features if span.core_end == length else -(-span.core_end // stride)
-    return min(start, features), min(end, features)
+def grown(box: Box, margin: int, there: Box) -> Box:
+    """The box and what lies around it, of what there is; all of that if the box is empty."""
+    if box.bottom <= box.top or box.right <= box.left:
+        return there
+    return Box(
+        max(there.top, box.top - margin),
+        min(there.bottom, box.bottom + margin),
+        max(there.left, box.left - margin),
+        min(there.right, box.right + margin),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,27 +11,40 @@ from torch import Tensor
 
 from impasto.losses.base import StatisticLoss, Stats
 
+# Values of a part of a map that is copied at once; few enough for the caches, and for memory that is used again.
+COPIED_AT_ONCE = 1 << 17
+
 
 class GramSum(torch.autograd.Function):
     """F Fᵀ over all places. By hand, because autograd would multiply twice for what is one symmetric product."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> Tensor:
-        flat = pixels_by_channels(features)
         ctx.save_for_backward(features)
-        return (flat.T @ flat).float()
+        gram = torch.zeros(len(features), len(features), device=features.device)
+        for _, flat in strips(features):
+            gram.add_(flat.T @ flat)
+        return gram
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (features,) = ctx.saved_tensors
+        features: Tensor = ctx.saved_tensors[0]
         both = (gradients[0] + gradients[0].T).to(features.dtype)
-        rows = pixels_by_channels(features) @ both
-        return rows.view(*features.shape[1:], features.shape[0]).permute(2, 0, 1)
+        channels, height, width = features.shape
+        result = features.new_empty(height, width, channels)
+        for rows, flat in strips(features):
+            torch.mm(flat, both, out=result[rows].view(-1, channels))
+        return result.permute(2, 0, 1)
 
 
-def pixels_by_channels(features: Float[Tensor, "c h w"]) -> Float[Tensor, "n c"]:
-    """One row a place; a view, not a copy, of channels_last memory."""
-    return features.permute(1, 2, 0).reshape(-1, features.shape[0])
+def strips(features: Float[Tensor, "c h w"]) -> Iterator[tuple[slice, Float[Tensor, "n c"]]]:
+    """Rows of the map, and one row a place of theirs; all at once where channels_last memory needs no copy."""
+    channels, height, width = features.shape
+    places = features.permute(1, 2, 0)
+    at_once = height if places.is_contiguous() else max(1, COPIED_AT_ONCE // max(1, width * channels))
+    for top in range(0, max(1, height), max(1, at_once)):
+        rows = slice(top, top + at_once)
+        yield rows, places[rows].reshape(-1, channels)
 
 
 def gram_sum(features: Float[Tensor, "c h w"]) -> Float[Tensor, "c c"]:

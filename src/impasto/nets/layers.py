@@ -201,6 +201,17 @@ def out_size(size: int, row: Row) -> int:
             return size
 
 
+def step_of(row: Row) -> int:
+    """From one output of `row` to the next, in places of its input."""
+    match row:
+        case Conv(stride=stride):
+            return stride
+        case Pool(size=size):
+            return size
+        case _:
+            return 1
+
+
 def describe(table: Sequence[Row], input_shape: tuple[int, int, int]) -> list[LayerInfo]:
     """Shape, stride and receptive field of every layer; LayerError where the rows do not fit together."""
     check_table(table, input_shape)
@@ -211,11 +222,11 @@ def describe(table: Sequence[Row], input_shape: tuple[int, int, int]) -> list[La
             case Conv(filters=filters, kernel=kernel):
                 field += (kernel - 1) * stride
                 lead += pad_of(row) * stride
-                stride *= row.stride
+                stride *= step_of(row)
                 shape = (filters, out_size(shape[1], row), out_size(shape[2], row))
             case Pool():
                 field += (row.size - 1) * stride
-                stride *= row.size
+                stride *= step_of(row)
                 shape = (shape[0], out_size(shape[1], row), out_size(shape[2], row))
             case Flatten():
                 field, shape = 0, (math.prod(shape),)

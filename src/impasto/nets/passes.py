@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -20,10 +20,13 @@ from torch import Tensor
 from impasto.nets.cnn import Cnn
 from impasto.nets.layers import Conv, Dense, LayerInfo, Pool, pad_of
 from impasto.nets.module import ModuleNet
-from impasto.nets.winograd import LEAST_CHANNELS, Kernel
+from impasto.nets.winograd import LEAST_CHANNELS, Kernel, Scratch
 
 aten = torch.ops.aten
 GradientAt = Callable[[str, Tensor], Tensor]
+Part = Mapping[str, tuple[slice, slice]]
+"""Rows and columns of layers' features, by name; of other layers all."""
+ALL: Part = {}
 
 
 @runtime_checkable
@@ -55,18 +58,25 @@ class NetworkPass(Protocol):
         """Whether what weights are made into is kept between runs, for speed, or made anew, where memory is short."""
         ...
 
-    def forward(self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True) -> Run:
-        """Run a picture, or several of one size (RGB, 0..1). keep: hold what `backward` needs."""
+    def forward(
+        self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True, passed: Part = ALL, read: Part = ALL
+    ) -> Run:
+        """Run a picture, or several of one size (RGB, 0..1). keep: hold what `backward` needs.
+
+        passed: what goes on of what comes of a pooling. read: what is asked for of a layer's features, of those that go
+        on.
+        """
         ...
 
 
 class ExplicitPass:
-    """A `Cnn` run without an autograd graph, in `dtype` and channels_last memory."""
+    """A `Cnn` run without an autograd graph, in `dtype` and channels_last memory; by one thread at a time."""
 
     def __init__(self, cnn: Cnn, layers: Iterable[str], *, dtype: torch.dtype, device: torch.device) -> None:
         self.cnn, self.dtype, self.device = cnn, dtype, device
         self._reach(layers)
         self.weights = {info.name: self._prepared(info) for info in self.infos}
+        self.scratch = Scratch()
 
     def narrowed(self, layers: Iterable[str]) -> ExplicitPass:
         """The same for some of its layers, or others no deeper; it has the same weights, not a copy of them."""
@@ -102,9 +112,11 @@ class ExplicitPass:
         return weight, bias.to(self.device, self.dtype)
 
     @torch.no_grad()
-    def forward(self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True) -> ExplicitRun:
+    def forward(
+        self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True, passed: Part = ALL, read: Part = ALL
+    ) -> ExplicitRun:
         x = self.cnn.to_input(picture)
-        run = ExplicitRun(self, x.to(self.dtype).contiguous(memory_format=torch.channels_last))
+        run = ExplicitRun(self, x.to(self.dtype).contiguous(memory_format=torch.channels_last), passed, read)
         for position in range(len(self.infos)):
             run.step(position, keep)
         return run
@@ -127,14 +139,15 @@ def unkept(infos: Sequence[LayerInfo], layers: Iterable[str]) -> set[int]:
 class ExplicitRun:
     """`activations[i]` is layer i's input, the last one the network's output; `indices` are max pooling's.
 
-    `shapes` are those of inputs that were not kept.
+    `shapes` are those of inputs that were not kept, `uncut` those of outputs of which a part went on.
     """
 
-    def __init__(self, network: ExplicitPass, x: Tensor) -> None:
-        self.network = network
+    def __init__(self, network: ExplicitPass, x: Tensor, passed: Part, read: Part) -> None:
+        self.network, self.passed, self.read = network, passed, read
         self.activations: list[Tensor | None] = [x]
         self.indices: dict[int, Tensor] = {}
         self.shapes: dict[int, torch.Size] = {}
+        self.uncut: dict[int, torch.Size] = {}
         self.features: dict[str, Tensor] = {}
 
     def step(self, position: int, keep: bool) -> None:
@@ -144,12 +157,12 @@ class ExplicitRun:
         match info.row:
             case Conv() as row:
                 assert prepared is not None
-                y = convolved(x, *prepared, row)
+                y = convolved(x, *prepared, row, self.network.scratch)
             case Pool(mode="max", size=size):
                 if keep:
                     y, self.indices[position] = F.max_pool2d(x, size, return_indices=True)
                 else:
-                    y = F.max_pool2d(x, size)
+                    y = largest(x, size)
                 if position - 1 in self.network.unkept:
                     self.shapes[position] = x.shape
                     self.activations[-1] = None
@@ -160,11 +173,14 @@ class ExplicitRun:
                 y = activate_(F.linear(x, prepared[0], prepared[1]), row.activation)
             case _:
                 y = x.flatten(1)
+        if info.name in self.passed:
+            self.uncut[position] = y.shape
+            y = y[:, :, *self.passed[info.name]].contiguous(memory_format=torch.channels_last)
         if not keep:
             self.activations[-1] = None
         self.activations.append(y)
         if info.name in self.network.layers:
-            self.features[info.name] = as_maps(y)
+            self.features[info.name] = as_maps(y)[:, :, *self.read.get(info.name, ())]
 
     @torch.no_grad()
     def backward(self, gradient_at: GradientAt) -> Float[Tensor, "n 3 h w"]:
@@ -174,9 +190,8 @@ class ExplicitRun:
             x, y = self.activations[position], self.activations[position + 1]
             if name in self.network.layers:
                 assert y is not None
-                own = gradient_at(name, self.features.pop(name)).to(y.dtype).view_as(y)
-                own = own.contiguous(memory_format=torch.channels_last) if y.ndim == 4 else own.contiguous()
-                gradient = own if gradient is None else gradient.add_(own)
+                own = gradient_at(name, self.features.pop(name)).to(y.dtype)
+                gradient = self.with_own(gradient, own, name, y)
             assert gradient is not None
             gradient = self.through(position, gradient, x, y)
             self.activations[position + 1] = None
@@ -191,7 +206,7 @@ class ExplicitRun:
                 assert prepared is not None and x is not None
                 if y is not None:
                     gradient = unactivate_(gradient, y, row.activation)
-                result = input_gradient(gradient, x, prepared[0], row)
+                result = input_gradient(gradient, x, prepared[0], row, self.network.scratch)
             case Pool(mode="max", size=size):
                 window = [size, size]
                 if x is None:
@@ -202,12 +217,14 @@ class ExplicitRun:
                         self.shapes[position], dtype=gradient.dtype, device=gradient.device,
                         memory_format=torch.channels_last,
                     )  # fmt: skip
+                gradient = self.before_cut(position, gradient)
                 result = aten.max_pool2d_with_indices_backward(
                     gradient, x, window, window, [0, 0], [1, 1], False, self.indices.pop(position)
                 )
             case Pool(size=size):
                 window = [size, size]
                 assert x is not None
+                gradient = self.before_cut(position, gradient)
                 result = aten.avg_pool2d_backward(gradient, x, window, window, [0, 0], False, True, None)
             case Dense() as row:
                 assert prepared is not None and isinstance(prepared[0], Tensor) and y is not None
@@ -218,6 +235,23 @@ class ExplicitRun:
         assert isinstance(result, Tensor)
         return result
 
+    def with_own(self, gradient: Tensor | None, own: Tensor, name: str, y: Tensor) -> Tensor:
+        """The gradient of a layer's output y with that of what is read of its features."""
+        if name in self.read:
+            if gradient is None:
+                return widened(own, y.shape, self.read[name])
+            gradient[:, :, *self.read[name]] += own
+            return gradient
+        own = own.view_as(y)
+        own = own.contiguous(memory_format=torch.channels_last) if y.ndim == 4 else own.contiguous()
+        return own if gradient is None else gradient.add_(own)
+
+    def before_cut(self, position: int, gradient: Tensor) -> Tensor:
+        """The gradient of all that came of a layer: nothing comes back for what did not go on."""
+        if position not in self.uncut:
+            return gradient
+        return widened(gradient, self.uncut[position], self.passed[self.network.infos[position].name])
+
     def to_picture(self, gradient: Tensor) -> Tensor:
         """The gradient of the picture from that of the network's input; `to_input` is linear, so any picture does."""
         shape = (gradient.shape[0], 3, *gradient.shape[2:])
@@ -226,6 +260,24 @@ class ExplicitRun:
             (result,) = torch.autograd.grad(self.network.cnn.to_input(picture), picture, gradient)
         # The optimizers mix it with pictures, which are contiguous; so are the files it is saved to.
         return result.contiguous()
+
+
+def largest(x: Tensor, size: int) -> Tensor:
+    """Max pooling that does not note where, which would take twice the memory of what it makes."""
+    height, width = (length // size for length in x.shape[2:])
+    corners = itertools.product(range(size), range(size))
+    parts = [x[:, :, top : height * size : size, left : width * size : size] for top, left in corners]
+    y = parts[0].contiguous(memory_format=torch.channels_last)
+    for part in parts[1:]:
+        torch.maximum(y, part, out=y)
+    return y
+
+
+def widened(part: Tensor, shape: torch.Size, place: tuple[slice, slice]) -> Tensor:
+    """Maps of that shape with `part` in its place and zeros around it."""
+    whole = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last).zero_()
+    whole[:, :, *place] = part
+    return whole
 
 
 def as_maps(y: Tensor) -> Tensor:
@@ -242,10 +294,10 @@ def by_winograd(weight: Tensor, row: Conv) -> bool:
     )
 
 
-def convolved(x: Tensor, weight: Tensor | Kernel, bias: Tensor, row: Conv) -> Tensor:
+def convolved(x: Tensor, weight: Tensor | Kernel, bias: Tensor, row: Conv, scratch: Scratch) -> Tensor:
     """A convolution with its activation; where oneDNN or cuDNN can, the ReLU is done as each value is written."""
     if isinstance(weight, Kernel):
-        y = weight.convolved(x, bias, pad_of(row), relu=row.activation == "relu")
+        y = weight.convolved(x, bias, pad_of(row), scratch, relu=row.activation == "relu")
         return y if row.activation == "relu" else activate_(y, row.activation)
     steps, pads = [row.stride] * 2, [pad_of(row)] * 2
     if row.activation == "relu" and x.device.type == "cpu" and onednn_takes(x.dtype):
@@ -258,10 +310,10 @@ def convolved(x: Tensor, weight: Tensor | Kernel, bias: Tensor, row: Conv) -> Te
     return activate_(F.conv2d(x, weight, bias, steps, pads), row.activation)
 
 
-def input_gradient(gradient: Tensor, x: Tensor, weight: Tensor | Kernel, row: Conv) -> Tensor:
+def input_gradient(gradient: Tensor, x: Tensor, weight: Tensor | Kernel, row: Conv, scratch: Scratch) -> Tensor:
     """The gradient of a convolution's input `x` from that of its output, before the activation."""
     if isinstance(weight, Kernel):
-        return weight.input_gradient(gradient, pad_of(row))
+        return weight.input_gradient(gradient, pad_of(row), scratch)
     result = aten.convolution_backward(
         gradient, x, weight, [row.filters], [row.stride] * 2, [pad_of(row)] * 2, [1, 1], False,
         [0, 0], 1, [True, False, False],
@@ -314,7 +366,10 @@ class AutogradPass:
     def keep_kernels(self, keep: bool) -> None:
         """It has none."""
 
-    def forward(self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True) -> AutogradRun:
+    def forward(
+        self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True, passed: Part = ALL, read: Part = ALL
+    ) -> AutogradRun:
+        assert not passed and not read, "its layers are not known, so that nothing can be cut off"
         with torch.set_grad_enabled(keep):
             leaf = picture.detach().requires_grad_(keep)
             return AutogradRun(leaf, self.network.features(leaf, self.layers))

@@ -14,7 +14,6 @@ from __future__ import annotations
 from math import prod, sqrt
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -45,11 +44,30 @@ TO_OUTPUT = [
 ]
 
 
+class Scratch:
+    """Memory that convolutions use one after the other.
+
+    Where memory is short, what is freed goes back to the system, which clears it before it gives it again.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: dict[str, Tensor] = {}
+
+    def __call__(self, use: str, *shape: int) -> Tensor:
+        """A float32 tensor with whatever was left in it; the last one of that use is spent."""
+        size = prod(shape)
+        if use not in self.blocks or len(self.blocks[use]) < size:
+            self.blocks.pop(use, None)
+            self.blocks[use] = torch.empty(size)
+        return self.blocks[use][:size].view(shape)
+
+
 class Kernel:
     """The weights of a 3x3 convolution, float32, and their values at the pairs of points, four times as many."""
 
     def __init__(self, weight: Float[Tensor, "k c 3 3"]) -> None:
-        self.weight = weight
+        # In the order in which the values are made, for where they are made often.
+        self.weight: Float[Tensor, "3 3 c k"] = weight.permute(2, 3, 1, 0).contiguous()
         self.of_input, self.to_output = torch.tensor(OF_INPUT), torch.tensor(TO_OUTPUT)
         self.kept: Tensor | None = None
         self.keep(True)
@@ -62,65 +80,90 @@ class Kernel:
 
     @property
     def values_bytes(self) -> int:
-        return POINTS**2 * self.weight[:, :, 0, 0].numel() * self.weight.element_size()
+        return POINTS**2 * self.weight[0, 0].numel() * self.weight.element_size()
 
-    def values(self) -> Float[Tensor, "pairs c k"]:
+    @property
+    def scratch_bytes(self) -> int:
+        """What it takes of the scratch beside the values, of maps of up to `TILES_AT_ONCE` tiles a row."""
+        tiles = 2 * POINTS**2 * TILES_AT_ONCE * max(self.weight.shape[2:]) * self.weight.element_size()
+        return tiles + self.values_bytes * 3 // POINTS
+
+    def values(self, scratch: Scratch) -> Float[Tensor, "pairs c k"]:
         if self.kept is not None:
             return self.kept
-        of_kernel = torch.tensor(OF_KERNEL)
-        along_rows = of_kernel @ self.weight.permute(2, 3, 1, 0).reshape(3, -1)
-        both = of_kernel @ along_rows.view(POINTS, 3, -1)
-        values = both.view(POINTS**2, self.weight.shape[1], self.weight.shape[0])
+        of_kernel, size = torch.tensor(OF_KERNEL), self.weight[0, 0].numel()
+        along_rows = scratch("kernel's rows", POINTS, 3 * size)
+        torch.mm(of_kernel, self.weight.view(3, -1), out=along_rows)
+        shape = (POINTS, POINTS, size)
+        both = torch.empty(shape) if self.keeps else scratch("kernel", *shape)
+        torch.bmm(of_kernel.expand(POINTS, -1, -1), along_rows.view(POINTS, 3, size), out=both)
+        values = both.view(POINTS**2, *self.weight.shape[2:])
         if self.keeps:
             self.kept = values
         return values
 
     def convolved(
-        self, x: Float[Tensor, "n c h w"], bias: Float[Tensor, " k"], pad: int, *, relu: bool
+        self, x: Float[Tensor, "n c h w"], bias: Float[Tensor, " k"], pad: int, scratch: Scratch, *, relu: bool
     ) -> Float[Tensor, "n k h2 w2"]:
         """As `F.conv2d` of channels_last maps, with zeros around them, and the activation if it is ReLU."""
-        return filtered(x, self.values(), self.of_input, self.to_output, pad, bias, relu)
+        values = self.values(scratch)
+        return filtered(x, values, self.of_input, self.to_output, pad, bias, relu, scratch)
 
-    def input_gradient(self, gradient: Float[Tensor, "n k h2 w2"], pad: int) -> Float[Tensor, "n c h w"]:
+    def input_gradient(
+        self, gradient: Float[Tensor, "n k h2 w2"], pad: int, scratch: Scratch
+    ) -> Float[Tensor, "n c h w"]:
         """The gradient of the input from that of the output."""
         turned = self.of_input.flip(0), self.to_output.flip(1)
-        return filtered(gradient, self.values().transpose(1, 2), *turned, 2 - pad, None, False)
+        return filtered(gradient, self.values(scratch).transpose(1, 2), *turned, 2 - pad, None, False, scratch)
 
 
 def filtered(
-    x: Tensor, kernel: Tensor, of_input: Tensor, to_output: Tensor, pad: int, bias: Tensor | None, relu: bool
+    x: Tensor,
+    kernel: Tensor,
+    of_input: Tensor,
+    to_output: Tensor,
+    pad: int,
+    bias: Tensor | None,
+    relu: bool,
+    scratch: Scratch,
 ) -> Tensor:
-    """The convolution, strip by strip of tiles; `kernel` is (points², from channels, to channels)."""
+    """The convolution, strip by strip of tiles; `kernel` is (points², from channels, to channels).
+
+    In channels_last order, a part of what was made where tiles reach over the lower and the right edge.
+    """
     height, width = (size + 2 * pad - 2 for size in x.shape[2:])
     rows, columns = -(-height // TILE), -(-width // TILE)
     rows_at_once = min(rows, max(1, TILES_AT_ONCE // columns))
     maps_at_once = min(len(x), max(1, TILES_AT_ONCE // (rows_at_once * columns)))
-    # Tiles may reach over the lower and the right edge.
     shape = (x.shape[0], kernel.shape[2], rows * TILE, columns * TILE)
     y = torch.empty(shape, memory_format=torch.channels_last)
-    # Made once, since where memory is short the system clears it each time.
-    scratch = torch.empty(2, POINTS**2 * maps_at_once * rows_at_once * columns * max(kernel.shape[1:]))
+    halves = scratch("tiles", 2, POINTS**2 * maps_at_once * rows_at_once * columns * max(kernel.shape[1:]))
     for first in range(0, len(x), maps_at_once):
         some = slice(first, first + maps_at_once)
         for row in range(0, rows, rows_at_once):
             strip = y[some, :, row * TILE : (row + rows_at_once) * TILE]
-            top, bottom = row * TILE - pad, row * TILE - pad + strip.shape[2] + 2
-            left, right = pad, columns * TILE + 2 - pad - x.shape[3]
-            around = (left, right, max(0, -top), max(0, bottom - x.shape[2]))
-            seen = F.pad(x[some, :, max(0, top) : bottom], around)
-            values = at_pairs(seen, of_input, scratch)
-            products = part(scratch[1], *values.shape[:2], kernel.shape[2])
+            seen = with_zeros(x[some], row * TILE - pad, strip.shape[2] + 2, pad, columns * TILE + 2, scratch)
+            values = at_pairs(seen, of_input, halves)
+            products = part(halves[1], *values.shape[:2], kernel.shape[2])
             torch.bmm(values, kernel, out=products)
-            write_tiles(products, to_output, strip, bias, scratch)
+            write_tiles(products, to_output, strip, bias, halves)
             if relu:
                 strip.relu_()
-    return y[:, :, :height, :width].contiguous(memory_format=torch.channels_last)
+    return y[:, :, :height, :width]
 
 
-def at_pairs(x: Tensor, of_input: Tensor, scratch: Tensor) -> Float[Tensor, "pairs tiles c"]:
-    """The overlapping tiles of `x` at the pairs of points, in the first scratch."""
+def with_zeros(x: Tensor, top: int, rows: int, pad: int, columns: int, scratch: Scratch) -> Float[Tensor, "n c h w"]:
+    """So many rows of maps from `top`, with `pad` columns of zeros before them, and zeros wherever they end."""
+    seen = scratch("strip", len(x), rows, columns, x.shape[1]).zero_().permute(0, 3, 1, 2)
+    first, last = max(0, top), min(x.shape[2], top + rows)
+    seen[:, :, first - top : last - top, pad : pad + x.shape[3]] = x[:, :, first:last]
+    return seen
+
+
+def at_pairs(x: Tensor, of_input: Tensor, halves: Tensor) -> Float[Tensor, "pairs tiles c"]:
+    """The overlapping tiles of `x` at the pairs of points, in the first half."""
     seen = x.unfold(2, POINTS, TILE).unfold(3, POINTS, TILE).permute(4, 5, 0, 2, 3, 1)
-    tiles, along_rows = (part(memory, *seen.shape) for memory in scratch)
+    tiles, along_rows = (part(half, *seen.shape) for half in halves)
     tiles.copy_(seen)
     torch.mm(of_input, tiles.view(POINTS, -1), out=along_rows.view(POINTS, -1))
     by_rows = (POINTS, POINTS, -1)
@@ -133,11 +176,11 @@ def write_tiles(
     to_output: Tensor,
     y: Float[Tensor, "n k h w"],
     bias: Tensor | None,
-    scratch: Tensor,
+    halves: Tensor,
 ) -> None:
-    """From the pairs of points, in the second scratch, to the values of each tile, into `y`."""
+    """From the pairs of points, in the second half, to the values of each tile, into `y`."""
     values = products[0].numel()
-    along_rows, both = part(scratch[0], TILE, POINTS * values), part(scratch[1], TILE, TILE, values)
+    along_rows, both = part(halves[0], TILE, POINTS * values), part(halves[1], TILE, TILE, values)
     torch.mm(to_output, products.view(POINTS, -1), out=along_rows)
     torch.bmm(to_output.expand(TILE, -1, -1), along_rows.view(TILE, POINTS, values), out=both)
     target = y.unflatten(2, (-1, TILE)).unflatten(4, (-1, TILE)).permute(3, 5, 0, 2, 4, 1)
