@@ -162,7 +162,7 @@ class ExplicitRun:
                 if keep:
                     y, self.indices[position] = F.max_pool2d(x, size, return_indices=True)
                 else:
-                    y = largest(x, size)
+                    y = F.max_pool2d(x, size)
                 if position - 1 in self.network.unkept:
                     self.shapes[position] = x.shape
                     self.activations[-1] = None
@@ -260,17 +260,6 @@ class ExplicitRun:
             (result,) = torch.autograd.grad(self.network.cnn.to_input(picture), picture, gradient)
         # The optimizers mix it with pictures, which are contiguous; so are the files it is saved to.
         return result.contiguous()
-
-
-def largest(x: Tensor, size: int) -> Tensor:
-    """Max pooling that does not note where, which would take twice the memory of what it makes."""
-    height, width = (length // size for length in x.shape[2:])
-    corners = itertools.product(range(size), range(size))
-    parts = [x[:, :, top : height * size : size, left : width * size : size] for top, left in corners]
-    y = parts[0].contiguous(memory_format=torch.channels_last)
-    for part in parts[1:]:
-        torch.maximum(y, part, out=y)
-    return y
 
 
 def widened(part: Tensor, shape: torch.Size, place: tuple[slice, slice]) -> Tensor:
