@@ -76,7 +76,7 @@ class ExplicitPass:
         self.cnn, self.dtype, self.device = cnn, dtype, device
         self._reach(layers)
         self.weights = {info.name: self._prepared(info) for info in self.infos}
-        self.scratch = Scratch()
+        self.kept_scratch: Scratch | None = None
 
     def narrowed(self, layers: Iterable[str]) -> ExplicitPass:
         """The same for some of its layers, or others no deeper; it has the same weights, not a copy of them."""
@@ -93,6 +93,13 @@ class ExplicitPass:
     def keep_kernels(self, keep: bool) -> None:
         for kernel in self.kernels:
             kernel.keep(keep)
+        # Where blocks that are freed are kept anyway, one that stays among them would only leave gaps.
+        self.kept_scratch = None if keep else Scratch()
+
+    @property
+    def scratch(self) -> Scratch:
+        """For one convolution."""
+        return Scratch() if self.kept_scratch is None else self.kept_scratch
 
     def _reach(self, layers: Iterable[str]) -> None:
         cnn = self.cnn
