@@ -25,6 +25,8 @@ from benchmarks.data import ROOT, eval_pairs
 GIB = 1 << 30
 MOST_COST, MOST_DRIFT, MOST_DIFFERENCE = 2.3, 0.15, 1 / 255
 MEMORY_ERROR = 0.15
+JOBS = {1024: ("20GiB", 4), 2048: ("1.5GiB", 3), 8192: ("4GiB", 2)}
+"""Memory budget and iterations, by the picture's side."""
 
 RUN = """
 import json, sys
@@ -72,10 +74,6 @@ def cost(told: dict[str, Any], side: int) -> float:
 def stated(label: str, met: bool) -> bool:
     print(f"{label}: {'met' if met else 'MISSED'}", flush=True)
     return met
-
-
-JOBS = {1024: ("20GiB", 4), 2048: ("1.5GiB", 3), 8192: ("4GiB", 2)}
-"""Memory budget and iterations, by the picture's side."""
 
 
 def measured(folder: Path, side: int) -> tuple[float, dict[str, Any]]:

@@ -123,8 +123,10 @@ def test_every_feature_has_one_owner_and_all_that_it_sees(name: str, height: int
             if owned.bottom > owned.top and owned.right > owned.left:
                 assert here.top <= owned.top and owned.bottom <= here.bottom
                 assert here.left <= owned.left and owned.right <= here.right
-                assert window.top <= max(0, owned.top * info.stride - info.lead)
-                seen_to = (owned.bottom - 1) * info.stride - info.lead + info.receptive_field
+            seen_from = owned.top * info.stride - info.lead
+            seen_to = (owned.bottom - 1) * info.stride - info.lead + info.receptive_field
+            if owned.bottom > owned.top:
+                assert window.top <= max(0, seen_from)
                 assert window.bottom >= min(height, seen_to)
         assert (owners == 1).all()
 
@@ -151,3 +153,10 @@ def test_halos_are_no_wider_than_receptive_fields_and_narrow_on_the_way(vgg16: C
     assert poolings == sorted(poolings, reverse=True)
     whole, per_pixel = cost_of(infos, [], 3, 4, sizes).flops, cost_of(infos, [], 3, 4).flops * 512**2
     assert whole / per_pixel <= 1.5
+
+
+def test_the_halo_of_vgg16_is_that_of_its_receptive_field(vgg16: Cnn) -> None:
+    infos = vgg16.layers[: vgg16.position("block5_conv1") + 1]
+    before, behind = Tiling(512, 512, infos, {"block5_conv1": 0}, 256).halo_px
+    assert before == 64
+    assert 73 <= behind <= 96

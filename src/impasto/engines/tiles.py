@@ -96,7 +96,8 @@ class Tiling:
         return max(self.stride, self.core_px // self.stride * self.stride)
 
     def tiles(self) -> list[Tile]:
-        return [Tile(rows, columns) for rows in self.spans(self.height) for columns in self.spans(self.width)]
+        columns = list(self.spans(self.width))
+        return [Tile(rows, across) for rows in self.spans(self.height) for across in columns]
 
     def spans(self, length: int) -> Iterator[Span]:
         if self.core_px is None:
