@@ -28,6 +28,7 @@ from impasto.nets.layers import (
 )
 from impasto.nets.module import ModuleNet
 from impasto.nets.passes import AutogradPass, ExplicitPass
+from impasto.nets.rectified import max_pooled, through_max_pool_, through_relu_
 
 CPU = torch.device("cpu")
 
@@ -130,6 +131,12 @@ NETWORKS = {
 }
 
 
+def sines(_name: str, features: torch.Tensor, behind: torch.Tensor | None) -> torch.Tensor:
+    """The gradient of a loss of which each layer has its own."""
+    own = torch.sin(features)
+    return own if behind is None else behind.add_(own)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_explicit_pass_equals_autograd(name: str, channels: int) -> None:
@@ -140,14 +147,11 @@ def test_explicit_pass_equals_autograd(name: str, channels: int) -> None:
     layers = [info.name for info in cnn.layers if info.name != "flatten"][::2]
     picture = torch.rand(1, 3, 38, 45)
 
-    def loss_gradient(_name: str, features: torch.Tensor) -> torch.Tensor:
-        return torch.sin(features)
-
     explicit = ExplicitPass(cnn, layers, dtype=torch.float32, device=CPU).forward(picture)
     reference = AutogradPass(cnn, layers, device=CPU).forward(picture)
     for layer in layers:
         torch.testing.assert_close(explicit.features[layer], reference.features[layer], rtol=1e-4, atol=1e-4)
-    found, expected = explicit.backward(loss_gradient), reference.backward(loss_gradient)
+    found, expected = explicit.backward(sines), reference.backward(sines)
     assert float((found - expected).norm() / expected.norm()) < 1e-3
 
 
@@ -162,10 +166,30 @@ def test_explicit_pass_in_bf16_is_near_fp32(vgg16: Cnn, device: str) -> None:
 
     def gradient(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
         run = ExplicitPass(vgg16, layers, dtype=dtype, device=device).forward(picture.to(device))
-        return run.backward(lambda _name, features: features * 1e-4).cpu()
+        return run.backward(lambda _, features, behind: features * 1e-4 + (0 if behind is None else behind)).cpu()
 
     expected, found = gradient(torch.float32, CPU), gradient(torch.bfloat16, torch.device(device))
     assert float((found - expected).norm() / expected.norm()) < 0.06
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 5), (1, 9), (2, 2)])
+def test_rectified_maps_pool_as_torch_does(size: tuple[int, int]) -> None:
+    # Few values, so that many windows have several largest ones, and some nothing but zeros.
+    x = torch.randint(-2, 3, (2, 5, *size)).relu().bfloat16().contiguous(memory_format=torch.channels_last)
+    leaf = x.float().requires_grad_()
+    expected = torch.nn.functional.max_pool2d(leaf, 2) if min(size) > 1 else leaf[:, :, :0, : size[1] // 2]
+    assert torch.equal(max_pooled(x).float(), expected)
+    gradient = torch.randn(expected.shape).bfloat16()
+    expected.backward(gradient.float())
+    assert leaf.grad is not None
+    assert torch.equal(through_max_pool_(gradient, x).float(), leaf.grad)
+
+
+def test_rectified_maps_let_the_gradient_through_where_a_relu_did() -> None:
+    x = torch.tensor([-1.0, -0.0, 0.0, 1e-38, 3.0]).bfloat16().expand(1, 4, 3, 5)
+    gradient = torch.full_like(x, float("-inf")).contiguous()
+    expected = torch.where(x > 0, gradient, 0)
+    assert torch.equal(through_relu_(gradient, x.relu().contiguous()), expected)
 
 
 def test_pass_without_keep_holds_features_only(small_cnn: Cnn) -> None:
@@ -184,7 +208,7 @@ def test_a_narrowed_pass_is_one_made_for_its_layers(small_cnn: Cnn) -> None:
     )
     runs = [network.forward(picture) for network in (whole.narrowed(["block2_conv2"]), made)]
     assert [list(run.features) for run in runs] == [["block2_conv2"]] * 2
-    one, other = (run.backward(lambda _name, features: torch.sin(features)) for run in runs)
+    one, other = (run.backward(sines) for run in runs)
     assert torch.equal(one, other)
     assert list(whole.forward(picture).features) == ["block1_conv1", "block3_conv1"], "and itself stays what it is"
 

@@ -20,6 +20,7 @@ from impasto.engines.tiles import Tile, Tiling
 from impasto.hardware import give_back
 from impasto.losses import Kind
 from impasto.losses.base import Guide, Place, PlaceLoss, Stats
+from impasto.losses.gram import CorrelationLoss
 from impasto.losses.total_variation import total_variation, variation_gradient
 from impasto.nets.passes import NetworkPass
 
@@ -82,8 +83,8 @@ class Objective:
     def measure(self, picture: Float[Tensor, "1 3 h w"]) -> Measured:
         tiles = self.tiling.tiles()
         sums: list[Stats] = []
-        # The picture itself, because a ReLU within a convolution makes NaN to 0.
-        broken = [str(tile) for tile in tiles if not tile.core.of(picture[0]).isfinite().all()]
+        # The picture itself, because a ReLU within a convolution makes NaN to 0. A sum is finite only if all of it is.
+        broken = [str(tile) for tile in tiles if not tile.core.of(picture[0]).sum().isfinite()]
         run = None
         for tile in one_by_one(tiles, self.tiling):
             run = TileRun(self, picture, tile, keep=len(tiles) == 1)
@@ -187,7 +188,17 @@ class TileRun:
             owned = {name: own_features(leaf, name, self.surface, tiling) for name, leaf in self.leaves.items()}
             for name, features in owned.items():
                 self.places[name] = replace(tiling.place(tile, name, features), turn=objective.turn)
-            self.stats = [term.stats(owned[term.layer], self.places[term.layer]) for term in self.terms]
+            self.direct = [self.is_direct(term, owned[term.layer]) for term in self.terms]
+            self.stats = [
+                term.stats(owned[term.layer].detach() if direct else owned[term.layer], self.places[term.layer])
+                for term, direct in zip(self.terms, self.direct, strict=True)
+            ]
+
+    def is_direct(self, term: Term, owned: Float[Tensor, "c h w"]) -> bool:
+        """Whether a term's gradient is told by its loss, for all features of its layer."""
+        place = self.places[term.layer]
+        whole = owned is self.leaves[term.layer] and place.owned == place.window
+        return whole and isinstance(term.loss, CorrelationLoss) and term.guide is None
 
     def sums(self) -> list[Stats]:
         return [{name: value.detach() for name, value in stats.items()} for stats in self.stats]
@@ -195,13 +206,22 @@ class TileRun:
     def gradient(self, slopes: list[Stats]) -> Float[Tensor, "1 3 h w"]:
         """The window's gradient, given how the objective changes with each sum."""
 
-        def gradient_at(layer: str, features: Tensor) -> Tensor:
-            chosen = [i for i, term in enumerate(self.terms) if term.layer == layer]
-            outputs = [(self.stats[i][name], slope) for i in chosen for name, slope in slopes[i].items()]
-            # What a tile without owned features adds does not depend on them.
-            moving = [(value, slope) for value, slope in outputs if value.requires_grad]
-            (gradient,) = torch.autograd.grad([v for v, _ in moving], self.leaves.pop(layer), [s for _, s in moving])
-            return gradient[None]
+        def gradient_at(layer: str, features: Tensor, behind: Tensor | None) -> Tensor:
+            leaf = self.leaves.pop(layer)
+            gradient = None if behind is None else behind[0]
+            outputs: list[tuple[Tensor, Tensor]] = []
+            for term, direct, stats, along in zip(self.terms, self.direct, self.stats, slopes, strict=True):
+                if term.layer == layer and direct:
+                    assert isinstance(term.loss, CorrelationLoss)
+                    gradient = term.loss.gradient(leaf.detach(), along, gradient)
+                elif term.layer == layer:
+                    # What a tile without owned features adds does not depend on them.
+                    outputs += [(stats[name], slope) for name, slope in along.items() if stats[name].requires_grad]
+            if outputs:
+                (own,) = torch.autograd.grad([value for value, _ in outputs], leaf, [slope for _, slope in outputs])
+                gradient = own if gradient is None else gradient.add_(own)
+            assert gradient is not None
+            return gradient[None] if behind is None else behind
 
         return self.surface.back(self.run.backward(gradient_at), self.picture, self.tile.window)
 

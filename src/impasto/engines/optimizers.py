@@ -146,6 +146,7 @@ class Lbfgs(Optimizer):
         self.last: tuple[Tensor, Tensor] | None = None
         self.moves: list[Tensor] = []
         self.changes: list[Tensor] = []
+        self.curvatures: list[float] = []
         self.gains: Tensor | None = None
 
     def step(self, picture: Tensor, gradient: Tensor, total: float, progress: float) -> Tensor:
@@ -159,28 +160,28 @@ class Lbfgs(Optimizer):
 
     def learn(self, move: Tensor, change: Tensor) -> None:
         """Take in how the gradient changed over the last move."""
-        curvature = torch.sum(move * change)
-        if curvature <= 1e-10 * move.norm() * change.norm():
+        curvature = dot(move, change)
+        if curvature <= 1e-10 * float(move.norm() * change.norm()):
             return
         self.moves.append(move)
         self.changes.append(change)
+        self.curvatures.append(curvature)
         if len(self.moves) > self.memory:
-            del self.moves[0], self.changes[0]
+            del self.moves[0], self.changes[0], self.curvatures[0]
 
     def direction(self, gradient: Tensor) -> Tensor:
         """The two loops: the gradient times the approximate inverse of the curvature."""
         result = gradient.clone()
-        pairs = [(s, y, 1 / torch.sum(s * y)) for s, y in zip(self.moves, self.changes, strict=True)]
+        pairs = list(zip(self.moves, self.changes, self.curvatures, strict=True))
         weights = []
-        for move, change, inverse in reversed(pairs):
-            weight = (inverse * torch.sum(move * result)).item()
+        for move, change, curvature in reversed(pairs):
+            weight = dot(move, result) / curvature
             result.add_(change, alpha=-weight)
             weights.append(weight)
-        _, change, inverse = pairs[-1]
-        scale = 1 / (inverse * torch.sum(change * self.smoothed(change)))
-        result = self.smoothed(result).mul_(scale)
-        for (move, change, inverse), weight in zip(pairs, reversed(weights), strict=True):
-            result.add_(move, alpha=weight - (inverse * torch.sum(change * result)).item())
+        _, change, curvature = pairs[-1]
+        result = self.smoothed(result).mul_(curvature / dot(change, self.smoothed(change)))
+        for (move, change, curvature), weight in zip(pairs, reversed(weights), strict=True):
+            result.add_(move, alpha=weight - dot(change, result) / curvature)
         return result
 
     def smoothed(self, x: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
@@ -211,6 +212,12 @@ class Lbfgs(Optimizer):
         count = sum(name.startswith("move") for name in state)
         self.moves = [state[f"move{i}"] for i in range(count)]
         self.changes = [state[f"change{i}"] for i in range(count)]
+        self.curvatures = [dot(*pair) for pair in zip(self.moves, self.changes, strict=True)]
+
+
+def dot(first: Tensor, second: Tensor) -> float:
+    """The sum of all products, in one pass over both."""
+    return float(torch.dot(first.flatten(), second.flatten()))
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "lbfgs": Lbfgs, "gd": GradientDescent}

@@ -28,13 +28,27 @@ class GramSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        features: Tensor = ctx.saved_tensors[0]
-        both = (gradients[0] + gradients[0].T).to(features.dtype)
-        channels, height, width = features.shape
+        return gram_gradient(ctx.saved_tensors[0], gradients[0])
+
+
+def gram_gradient(
+    features: Float[Tensor, "c h w"], slope: Float[Tensor, "c c"], behind: Float[Tensor, "c h w"] | None = None
+) -> Float[Tensor, "c h w"]:
+    """The gradient of the features from that of their Gram sum; added to `behind` in the product itself, if given."""
+    both = (slope + slope.T).to(features.dtype)
+    channels, height, width = features.shape
+    if behind is None:
         result = features.new_empty(height, width, channels)
         for rows, flat in strips(features):
             torch.mm(flat, both, out=result[rows].view(-1, channels))
         return result.permute(2, 0, 1)
+    places = behind.permute(1, 2, 0)
+    for rows, flat in strips(features):
+        if places[rows].is_contiguous():
+            places[rows].view(-1, channels).addmm_(flat, both)
+        else:
+            places[rows] += (flat @ both).view(-1, width, channels)
+    return behind
 
 
 def strips(features: Float[Tensor, "c h w"]) -> Iterator[tuple[slice, Float[Tensor, "n c"]]]:
@@ -60,11 +74,21 @@ def correlation_stats(features: Float[Tensor, "c h w"], guide: Float[Tensor, "h 
     return {"gram": gram_sum(features), "count": count}
 
 
-class Gram(StatisticLoss):
-    """‖G − Gₛ‖² / ‖Gₛ‖² with G = F Fᵀ / (h·w): texture and colour of the style, free to fall anywhere."""
+class CorrelationLoss(StatisticLoss):
+    """Compares Gram matrices; what they change with the features it tells itself, without a graph."""
 
     def stats(self, features: Float[Tensor, "c h w"], guide: Float[Tensor, "h w"] | None = None) -> Stats:
         return correlation_stats(features, guide)
+
+    def gradient(
+        self, features: Float[Tensor, "c h w"], slopes: Stats, behind: Float[Tensor, "c h w"] | None
+    ) -> Float[Tensor, "c h w"]:
+        """Of unguided features, given the slopes along `stats`; added to `behind` in its place, if there is one."""
+        return gram_gradient(features, slopes["gram"], behind)
+
+
+class Gram(CorrelationLoss):
+    """‖G − Gₛ‖² / ‖Gₛ‖² with G = F Fᵀ / (h·w): texture and colour of the style, free to fall anywhere."""
 
     def distance(self, stats: Stats, target: Stats) -> Float[Tensor, ""]:
         gram, wanted = stats["gram"] / stats["count"], target["gram"] / target["count"]

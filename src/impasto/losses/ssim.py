@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto.losses.base import Box, Place, PlaceLoss, StatisticLoss, Stats
-from impasto.losses.gram import correlation_stats
+from impasto.losses.base import Box, Place, PlaceLoss, Stats
+from impasto.losses.gram import CorrelationLoss
 
 WINDOW = 11
 SIGMA = 1.5
@@ -84,16 +84,13 @@ def blurred(values: Float[Tensor, "c h w"], size: int) -> Float[Tensor, "c rows 
     return F.conv2d(rows, kernel.view(1, 1, 1, -1))[:, 0]
 
 
-class CorrelationSsim(StatisticLoss):
+class CorrelationSsim(CorrelationLoss):
     """1 − SSIM between matching rows of the two channel-correlation (Gram) matrices; no window and no place.
 
     Each row of G = F Fᵀ / (h·w), what one channel goes with, is compared by luminance (its mean), contrast (its
     deviation) and structure (its correlation with the style's row), the dynamic range being the style row's own.
     Unlike `gram` every channel counts alike, weak ones too: finer grain, less of the strongest colours.
     """
-
-    def stats(self, features: Float[Tensor, "c h w"], guide: Float[Tensor, "h w"] | None = None) -> Stats:
-        return correlation_stats(features, guide)
 
     def distance(self, stats: Stats, target: Stats) -> Float[Tensor, ""]:
         x, y = stats["gram"] / stats["count"], target["gram"] / target["count"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +20,13 @@ from torch import Tensor
 from impasto.nets.cnn import Cnn
 from impasto.nets.layers import Conv, Dense, LayerInfo, Pool, pad_of
 from impasto.nets.module import ModuleNet
+from impasto.nets.rectified import has_bits, max_pooled, through_max_pool_, through_relu_
 from impasto.nets.winograd import LEAST_CHANNELS, Kernel, Scratch
 
 aten = torch.ops.aten
-GradientAt = Callable[[str, Tensor], Tensor]
+GradientAt = Callable[[str, Tensor, Tensor | None], Tensor]
+"""gradient_at(name, features, behind): the gradient of the loss with respect to one layer's features. `behind` is that
+by way of the layers behind it, where there are any: it is added, and may be changed in place and returned."""
 Part = Mapping[str, tuple[slice, slice]]
 """Rows and columns of layers' features, by name; of other layers all."""
 ALL: Part = {}
@@ -38,8 +41,7 @@ class Run(Protocol):
     def backward(self, gradient_at: GradientAt) -> Float[Tensor, "n 3 h w"]:
         """Gradient with respect to the pictures, in float32.
 
-        gradient_at(name, features): the gradient of the loss with respect to one layer's features. May be called
-        once; the run's activations are released on the way.
+        May be called once; the run's activations, features included, are used up on the way.
         """
         ...
 
@@ -69,6 +71,14 @@ class NetworkPass(Protocol):
         ...
 
 
+class Prepared(NamedTuple):
+    """The weights of one layer as they are used. turned: a convolution's kernels as its way back convolves by them."""
+
+    weight: Tensor | Kernel
+    bias: Tensor
+    turned: Tensor | None = None
+
+
 class ExplicitPass:
     """A `Cnn` run without an autograd graph, in `dtype` and channels_last memory; by one thread at a time."""
 
@@ -88,7 +98,7 @@ class ExplicitPass:
     def kernels(self) -> list[Kernel]:
         """Of its layers that are done by Winograd's way."""
         prepared = [self.weights[info.name] for info in self.infos]
-        return [one[0] for one in prepared if one is not None and isinstance(one[0], Kernel)]
+        return [one.weight for one in prepared if one is not None and isinstance(one.weight, Kernel)]
 
     def keep_kernels(self, keep: bool) -> None:
         for kernel in self.kernels:
@@ -107,16 +117,20 @@ class ExplicitPass:
         self.infos: Sequence[LayerInfo] = cnn.layers[: cnn.position(self.layers[-1]) + 1] if self.layers else []
         self.unkept = unkept(self.infos, self.layers)
 
-    def _prepared(self, info: LayerInfo) -> tuple[Tensor | Kernel, Tensor] | None:
+    def _prepared(self, info: LayerInfo) -> Prepared | None:
         if f"{info.name}.weight" not in self.cnn.parameters:
             return None
         weight, bias = (self.cnn.parameters[f"{info.name}.{part}"] for part in ("weight", "bias"))
-        weight = weight.to(self.device, self.dtype)
-        if isinstance(info.row, Conv) and by_winograd(weight, info.row):
-            return Kernel(weight), bias.to(self.device, self.dtype)
-        if weight.ndim == 4:
-            weight = weight.contiguous(memory_format=torch.channels_last)
-        return weight, bias.to(self.device, self.dtype)
+        weight, bias = weight.to(self.device, self.dtype), bias.to(self.device, self.dtype)
+        if not isinstance(info.row, Conv):
+            return Prepared(weight, bias)
+        if by_winograd(weight, info.row):
+            return Prepared(Kernel(weight), bias)
+        turned = None
+        if info.row.stride == 1 and weight.dtype == torch.bfloat16 and by_onednn(weight):
+            # oneDNN's own way back takes up to half as long again with AMX units; in float32 it takes the same.
+            turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+        return Prepared(weight.contiguous(memory_format=torch.channels_last), bias, turned)
 
     @torch.no_grad()
     def forward(
@@ -164,7 +178,9 @@ class ExplicitRun:
         match info.row:
             case Conv() as row:
                 assert prepared is not None
-                y = convolved(x, *prepared, row, self.network.scratch)
+                y = convolved(x, prepared, row, self.network.scratch)
+            case Pool(mode="max", size=2) if position - 1 in self.network.unkept and has_bits(x):
+                y = max_pooled(x)
             case Pool(mode="max", size=size):
                 if keep:
                     y, self.indices[position] = F.max_pool2d(x, size, return_indices=True)
@@ -176,8 +192,8 @@ class ExplicitRun:
             case Pool(size=size):
                 y = F.avg_pool2d(x, size)
             case Dense() as row:
-                assert prepared is not None and isinstance(prepared[0], Tensor)
-                y = activate_(F.linear(x, prepared[0], prepared[1]), row.activation)
+                assert prepared is not None and isinstance(prepared.weight, Tensor)
+                y = activate_(F.linear(x, prepared.weight, prepared.bias), row.activation)
             case _:
                 y = x.flatten(1)
         if info.name in self.passed:
@@ -197,8 +213,7 @@ class ExplicitRun:
             x, y = self.activations[position], self.activations[position + 1]
             if name in self.network.layers:
                 assert y is not None
-                own = gradient_at(name, self.features.pop(name)).to(y.dtype)
-                gradient = self.with_own(gradient, own, name, y)
+                gradient = self.with_own(gradient, name, y, gradient_at)
             assert gradient is not None
             gradient = self.through(position, gradient, x, y)
             self.activations[position + 1] = None
@@ -213,7 +228,13 @@ class ExplicitRun:
                 assert prepared is not None and x is not None
                 if y is not None:
                     gradient = unactivate_(gradient, y, row.activation)
-                result = input_gradient(gradient, x, prepared[0], row, self.network.scratch)
+                result = input_gradient(gradient, x, prepared, row, self.network.scratch)
+            case Pool(mode="max") if x is not None and position not in self.indices:
+                assert y is not None
+                gradient = self.before_cut(position, unactivate_(gradient, y, "relu"))
+                result = through_max_pool_(gradient, x)
+                # Its place is the gradient's now.
+                self.activations[position] = None
             case Pool(mode="max", size=size):
                 window = [size, size]
                 if x is None:
@@ -234,24 +255,31 @@ class ExplicitRun:
                 gradient = self.before_cut(position, gradient)
                 result = aten.avg_pool2d_backward(gradient, x, window, window, [0, 0], False, True, None)
             case Dense() as row:
-                assert prepared is not None and isinstance(prepared[0], Tensor) and y is not None
-                result = unactivate_(gradient, y, row.activation) @ prepared[0]
+                assert prepared is not None and isinstance(prepared.weight, Tensor) and y is not None
+                result = unactivate_(gradient, y, row.activation) @ prepared.weight
             case _:
                 assert x is not None
                 result = gradient.view(x.shape)
         assert isinstance(result, Tensor)
         return result
 
-    def with_own(self, gradient: Tensor | None, own: Tensor, name: str, y: Tensor) -> Tensor:
+    def with_own(self, gradient: Tensor | None, name: str, y: Tensor, gradient_at: GradientAt) -> Tensor:
         """The gradient of a layer's output y with that of what is read of its features."""
+        features = self.features.pop(name)
         if name in self.read:
             if gradient is None:
-                return widened(own, y.shape, self.read[name])
-            gradient[:, :, *self.read[name]] += own
+                return widened(gradient_at(name, features, None).to(y.dtype), y.shape, self.read[name])
+            part = gradient[:, :, *self.read[name]]
+            added = gradient_at(name, features, part)
+            if added is not part:
+                part.copy_(added)
             return gradient
-        own = own.view_as(y)
-        own = own.contiguous(memory_format=torch.channels_last) if y.ndim == 4 else own.contiguous()
-        return own if gradient is None else gradient.add_(own)
+        behind = None if gradient is None else as_maps(gradient)
+        own = gradient_at(name, features, behind)
+        if gradient is not None and own is behind:
+            return gradient
+        own = own.to(y.dtype).view_as(y)
+        return own.contiguous(memory_format=torch.channels_last) if y.ndim == 4 else own.contiguous()
 
     def before_cut(self, position: int, gradient: Tensor) -> Tensor:
         """The gradient of all that came of a layer: nothing comes back for what did not go on."""
@@ -290,13 +318,14 @@ def by_winograd(weight: Tensor, row: Conv) -> bool:
     )
 
 
-def convolved(x: Tensor, weight: Tensor | Kernel, bias: Tensor, row: Conv, scratch: Scratch) -> Tensor:
+def convolved(x: Tensor, prepared: Prepared, row: Conv, scratch: Scratch) -> Tensor:
     """A convolution with its activation; where oneDNN or cuDNN can, the ReLU is done as each value is written."""
+    weight, bias, _ = prepared
     if isinstance(weight, Kernel):
         y = weight.convolved(x, bias, pad_of(row), scratch, relu=row.activation == "relu")
         return y if row.activation == "relu" else activate_(y, row.activation)
     steps, pads = [row.stride] * 2, [pad_of(row)] * 2
-    if row.activation == "relu" and x.device.type == "cpu" and onednn_takes(x.dtype):
+    if row.activation == "relu" and by_onednn(x):
         fused = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, steps, [1, 1], 1, "relu", [], "")
         assert isinstance(fused, Tensor)
         return fused
@@ -306,10 +335,13 @@ def convolved(x: Tensor, weight: Tensor | Kernel, bias: Tensor, row: Conv, scrat
     return activate_(F.conv2d(x, weight, bias, steps, pads), row.activation)
 
 
-def input_gradient(gradient: Tensor, x: Tensor, weight: Tensor | Kernel, row: Conv, scratch: Scratch) -> Tensor:
+def input_gradient(gradient: Tensor, x: Tensor, prepared: Prepared, row: Conv, scratch: Scratch) -> Tensor:
     """The gradient of a convolution's input `x` from that of its output, before the activation."""
+    weight = prepared.weight
     if isinstance(weight, Kernel):
         return weight.input_gradient(gradient, pad_of(row), scratch)
+    if prepared.turned is not None:
+        return F.conv2d(gradient, prepared.turned, padding=row.kernel - 1 - pad_of(row))
     result = aten.convolution_backward(
         gradient, x, weight, [row.filters], [row.stride] * 2, [pad_of(row)] * 2, [1, 1], False,
         [0, 0], 1, [True, False, False],
@@ -318,11 +350,11 @@ def input_gradient(gradient: Tensor, x: Tensor, weight: Tensor | Kernel, row: Co
     return result
 
 
-def onednn_takes(dtype: torch.dtype) -> bool:
-    """Whether oneDNN convolves in this type: not in bfloat16 where a processor lacks AVX-512; torch itself does."""
-    if not torch.backends.mkldnn.is_available():
+def by_onednn(values: Tensor) -> bool:
+    """Whether oneDNN convolves them: not in bfloat16 where a processor lacks AVX-512; torch itself does."""
+    if values.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
-    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return values.dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def activate_(y: Tensor, activation: str) -> Tensor:
@@ -338,8 +370,10 @@ def activate_(y: Tensor, activation: str) -> Tensor:
 
 
 def unactivate_(gradient: Tensor, y: Tensor, activation: str) -> Tensor:
-    """The gradient before an activation from the one behind it and the activation's output `y`."""
+    """The gradient before an activation from the one behind it and the activation's output `y`, which is used up."""
     match activation:
+        case "relu" if has_bits(y):
+            return through_relu_(gradient, y)
         case "relu":
             aten.threshold_backward.grad_input(gradient, y, 0, grad_input=gradient)
             return gradient
@@ -377,7 +411,7 @@ class AutogradRun:
         self.features = {name: features.detach() for name, features in recorded.items()}
 
     def backward(self, gradient_at: GradientAt) -> Float[Tensor, "n 3 h w"]:
-        gradients = [gradient_at(name, self.features[name]) for name in self.recorded]
+        gradients = [gradient_at(name, self.features[name], None) for name in self.recorded]
         torch.autograd.backward(list(self.recorded.values()), gradients)
         assert self.leaf.grad is not None
         return self.leaf.grad.contiguous()

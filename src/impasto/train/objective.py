@@ -92,13 +92,13 @@ class Objective:
         """The gradient of the objective, and each sample's relative distances by name."""
         told: dict[str, Tensor] = {}
 
-        def gradient_at(name: str, features: Tensor) -> Tensor:
+        def gradient_at(name: str, features: Tensor, behind: Tensor | None) -> Tensor:
             found = grams(features)
             compared = targets.joined(name, found) if targets.joined else found
-            gradient, told[name] = self.style_gradient(features, compared, targets.grams[name])
+            gradient, told[name] = self.style_gradient(features, compared, targets.grams[name], behind)
             if name == CONTENT_LAYER:
                 own, told["content"] = content_gradient(features, targets.content, targets.content_weight)
-                gradient = gradient + own
+                gradient += own
             return gradient
 
         gradient = self.network.forward(pictures).backward(gradient_at)
@@ -107,9 +107,13 @@ class Objective:
         return gradient, told
 
     def style_gradient(
-        self, features: Float[Tensor, "n c h w"], found: Float[Tensor, "n c c"], wanted: Float[Tensor, "n c c"]
+        self,
+        features: Float[Tensor, "n c h w"],
+        found: Float[Tensor, "n c c"],
+        wanted: Float[Tensor, "n c c"],
+        behind: Float[Tensor, "n c h w"] | None,
     ) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, " n"]]:
-        """The gradient as if every part of what was found came of these features."""
+        """The gradient as if every part of what was found came of these features, added to `behind` if there is one."""
         difference = found - wanted
         size = wanted.square().sum((1, 2)).clamp(min=1e-12)
         distance = difference.square().sum((1, 2)) / size
@@ -117,8 +121,12 @@ class Objective:
         slope = (self.hard / distance.clamp(min=self.hard)).sqrt()
         count = features.shape[2] * features.shape[3]
         factor = 4 * slope / (size * count * len(features) * len(STYLE_LAYERS))
-        rows = torch.bmm(rows_of(features), (difference * factor[:, None, None]).to(features.dtype))
-        return rows.view(len(features), *features.shape[2:], -1).permute(0, 3, 1, 2), distance
+        rows, slopes = rows_of(features), (difference * factor[:, None, None]).to(features.dtype)
+        if behind is not None and behind.is_contiguous(memory_format=torch.channels_last):
+            rows_of(behind).baddbmm_(rows, slopes)
+            return behind, distance
+        own = torch.bmm(rows, slopes).view(len(features), *features.shape[2:], -1).permute(0, 3, 1, 2)
+        return own if behind is None else behind.add_(own), distance
 
 
 def content_gradient(
