@@ -74,9 +74,9 @@ class NetworkPass(Protocol):
 class Prepared(NamedTuple):
     """The weights of one layer as they are used. turned: a convolution's kernels as its way back convolves by them."""
 
-    weight: Tensor | Kernel
+    weight: Tensor
     bias: Tensor
-    turned: Tensor | None = None
+    turned: Tensor | Kernel | None = None
 
 
 class ExplicitPass:
@@ -96,9 +96,9 @@ class ExplicitPass:
 
     @property
     def kernels(self) -> list[Kernel]:
-        """Of its layers that are done by Winograd's way."""
+        """Of its layers whose way back is Winograd's."""
         prepared = [self.weights[info.name] for info in self.infos]
-        return [one.weight for one in prepared if one is not None and isinstance(one.weight, Kernel)]
+        return [one.turned for one in prepared if one is not None and isinstance(one.turned, Kernel)]
 
     def keep_kernels(self, keep: bool) -> None:
         for kernel in self.kernels:
@@ -124,13 +124,14 @@ class ExplicitPass:
         weight, bias = weight.to(self.device, self.dtype), bias.to(self.device, self.dtype)
         if not isinstance(info.row, Conv):
             return Prepared(weight, bias)
+        turned = weight.flip(2, 3).transpose(0, 1)
+        channels_last = weight.contiguous(memory_format=torch.channels_last)
         if by_winograd(weight, info.row):
-            return Prepared(Kernel(weight), bias)
-        turned = None
+            return Prepared(channels_last, bias, Kernel(turned))
         if info.row.stride == 1 and weight.dtype == torch.bfloat16 and by_onednn(weight):
             # oneDNN's own way back takes up to half as long again with AMX units; in float32 it takes the same.
-            turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-        return Prepared(weight.contiguous(memory_format=torch.channels_last), bias, turned)
+            return Prepared(channels_last, bias, turned.contiguous(memory_format=torch.channels_last))
+        return Prepared(channels_last, bias)
 
     @torch.no_grad()
     def forward(
@@ -178,7 +179,7 @@ class ExplicitRun:
         match info.row:
             case Conv() as row:
                 assert prepared is not None
-                y = convolved(x, prepared, row, self.network.scratch)
+                y = convolved(x, prepared, row)
             case Pool(mode="max", size=2) if position - 1 in self.network.unkept and has_bits(x):
                 y = max_pooled(x)
             case Pool(mode="max", size=size):
@@ -192,7 +193,7 @@ class ExplicitRun:
             case Pool(size=size):
                 y = F.avg_pool2d(x, size)
             case Dense() as row:
-                assert prepared is not None and isinstance(prepared.weight, Tensor)
+                assert prepared is not None
                 y = activate_(F.linear(x, prepared.weight, prepared.bias), row.activation)
             case _:
                 y = x.flatten(1)
@@ -255,7 +256,7 @@ class ExplicitRun:
                 gradient = self.before_cut(position, gradient)
                 result = aten.avg_pool2d_backward(gradient, x, window, window, [0, 0], False, True, None)
             case Dense() as row:
-                assert prepared is not None and isinstance(prepared.weight, Tensor) and y is not None
+                assert prepared is not None and y is not None
                 result = unactivate_(gradient, y, row.activation) @ prepared.weight
             case _:
                 assert x is not None
@@ -310,7 +311,11 @@ def as_maps(y: Tensor) -> Tensor:
 
 
 def by_winograd(weight: Tensor, row: Conv) -> bool:
-    """Whether a convolution is done by Winograd's way: in float32 on the CPU, where it is the faster one."""
+    """Whether a convolution's way back is Winograd's: in float32 on the CPU, where it is the faster one.
+
+    Not the way forward: its rounding depends on where its tiles lie, and so on how a picture is cut, and a maximum or a
+    ReLU that is decided otherwise by it moves the gradient by far more than rounding does.
+    """
     return (
         (weight.device.type, weight.dtype) == ("cpu", torch.float32)
         and (row.kernel, row.stride) == (3, 1)
@@ -318,12 +323,9 @@ def by_winograd(weight: Tensor, row: Conv) -> bool:
     )
 
 
-def convolved(x: Tensor, prepared: Prepared, row: Conv, scratch: Scratch) -> Tensor:
+def convolved(x: Tensor, prepared: Prepared, row: Conv) -> Tensor:
     """A convolution with its activation; where oneDNN or cuDNN can, the ReLU is done as each value is written."""
     weight, bias, _ = prepared
-    if isinstance(weight, Kernel):
-        y = weight.convolved(x, bias, pad_of(row), scratch, relu=row.activation == "relu")
-        return y if row.activation == "relu" else activate_(y, row.activation)
     steps, pads = [row.stride] * 2, [pad_of(row)] * 2
     if row.activation == "relu" and by_onednn(x):
         fused = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, steps, [1, 1], 1, "relu", [], "")
@@ -337,13 +339,13 @@ def convolved(x: Tensor, prepared: Prepared, row: Conv, scratch: Scratch) -> Ten
 
 def input_gradient(gradient: Tensor, x: Tensor, prepared: Prepared, row: Conv, scratch: Scratch) -> Tensor:
     """The gradient of a convolution's input `x` from that of its output, before the activation."""
-    weight = prepared.weight
-    if isinstance(weight, Kernel):
-        return weight.input_gradient(gradient, pad_of(row), scratch)
+    pad = row.kernel - 1 - pad_of(row)
+    if isinstance(prepared.turned, Kernel):
+        return prepared.turned.convolved(gradient, pad, scratch)
     if prepared.turned is not None:
-        return F.conv2d(gradient, prepared.turned, padding=row.kernel - 1 - pad_of(row))
+        return F.conv2d(gradient, prepared.turned, padding=pad)
     result = aten.convolution_backward(
-        gradient, x, weight, [row.filters], [row.stride] * 2, [pad_of(row)] * 2, [1, 1], False,
+        gradient, x, prepared.weight, [row.filters], [row.stride] * 2, [pad_of(row)] * 2, [1, 1], False,
         [0, 0], 1, [True, False, False],
     )[0]  # fmt: skip
     assert isinstance(result, Tensor)

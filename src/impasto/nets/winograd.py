@@ -2,11 +2,10 @@
 
 Lavin and Gray 2016 (arXiv:1509.09308), F(4x4, 3x3): tiles of 6x6 values are read at six points in each direction,
 multiplied there by the kernel's values at those points, one matrix product a pair of points, and carried back to 4x4
-results. oneDNN has no such way for processors without AVX-512.
+results. oneDNN has no such way in float32.
 
 The points are 0, ±√½, ±√2 and infinity. With them the error is one and a half times that of plain float32 sums, where
-it is three times with the usual 0, ±1, ±2; and as each one's inverse is a point too, the mirrored kernel that the way
-back needs has the values of the kernel itself in the opposite order.
+it is three times with the usual 0, ±1, ±2.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ LEAST_CHANNELS = 128
 TILES_AT_ONCE = 256
 
 LOW, HIGH = sqrt(0.5), sqrt(2)
-# Values of a 3-tap kernel at the points 0, √½, -√½, -√2, √2, infinity, in the order that inverting turns around.
+# Values of a 3-tap kernel at the points 0, √½, -√½, -√2, √2, infinity.
 OF_KERNEL = [[1, 0, 0], [HIGH, 1, LOW], [-HIGH, 1, -LOW], [-LOW, 1, -HIGH], [LOW, 1, HIGH], [0, 0, 1]]
 # Six neighbours at the points, and the way from the points to four results.
 OF_INPUT = [
@@ -63,7 +62,7 @@ class Scratch:
 
 
 class Kernel:
-    """The weights of a 3x3 convolution, float32, and their values at the pairs of points, four times as many."""
+    """A 3x3 convolution's weights, float32, and their values at the pairs of points, four times as many."""
 
     def __init__(self, weight: Float[Tensor, "k c 3 3"]) -> None:
         # In the order in which the values are made, for where they are made often.
@@ -102,54 +101,29 @@ class Kernel:
             self.kept = values
         return values
 
-    def convolved(
-        self, x: Float[Tensor, "n c h w"], bias: Float[Tensor, " k"], pad: int, scratch: Scratch, *, relu: bool
-    ) -> Float[Tensor, "n k h2 w2"]:
-        """As `F.conv2d` of channels_last maps, with zeros around them, and the activation if it is ReLU."""
-        values = self.values(scratch)
-        return filtered(x, values, self.of_input, self.to_output, pad, bias, relu, scratch)
+    def convolved(self, x: Float[Tensor, "n c h w"], pad: int, scratch: Scratch) -> Float[Tensor, "n k h2 w2"]:
+        """As `F.conv2d` of channels_last maps, with `pad` zeros around them, strip by strip of tiles.
 
-    def input_gradient(
-        self, gradient: Float[Tensor, "n k h2 w2"], pad: int, scratch: Scratch
-    ) -> Float[Tensor, "n c h w"]:
-        """The gradient of the input from that of the output."""
-        turned = self.of_input.flip(0), self.to_output.flip(1)
-        return filtered(gradient, self.values(scratch).transpose(1, 2), *turned, 2 - pad, None, False, scratch)
-
-
-def filtered(
-    x: Tensor,
-    kernel: Tensor,
-    of_input: Tensor,
-    to_output: Tensor,
-    pad: int,
-    bias: Tensor | None,
-    relu: bool,
-    scratch: Scratch,
-) -> Tensor:
-    """The convolution, strip by strip of tiles; `kernel` is (points², from channels, to channels).
-
-    In channels_last order, a part of what was made where tiles reach over the lower and the right edge.
-    """
-    height, width = (size + 2 * pad - 2 for size in x.shape[2:])
-    rows, columns = -(-height // TILE), -(-width // TILE)
-    rows_at_once = min(rows, max(1, TILES_AT_ONCE // columns))
-    maps_at_once = min(len(x), max(1, TILES_AT_ONCE // (rows_at_once * columns)))
-    shape = (x.shape[0], kernel.shape[2], rows * TILE, columns * TILE)
-    y = torch.empty(shape, memory_format=torch.channels_last)
-    halves = scratch("tiles", 2, POINTS**2 * maps_at_once * rows_at_once * columns * max(kernel.shape[1:]))
-    for first in range(0, len(x), maps_at_once):
-        some = slice(first, first + maps_at_once)
-        for row in range(0, rows, rows_at_once):
-            strip = y[some, :, row * TILE : (row + rows_at_once) * TILE]
-            seen = with_zeros(x[some], row * TILE - pad, strip.shape[2] + 2, pad, columns * TILE + 2, scratch)
-            values = at_pairs(seen, of_input, halves)
-            products = part(halves[1], *values.shape[:2], kernel.shape[2])
-            torch.bmm(values, kernel, out=products)
-            write_tiles(products, to_output, strip, bias, halves)
-            if relu:
-                strip.relu_()
-    return y[:, :, :height, :width]
+        In channels_last order, a part of what was made where tiles reach over the lower and the right edge.
+        """
+        kernel = self.values(scratch)
+        height, width = (size + 2 * pad - 2 for size in x.shape[2:])
+        rows, columns = -(-height // TILE), -(-width // TILE)
+        rows_at_once = min(rows, max(1, TILES_AT_ONCE // columns))
+        maps_at_once = min(len(x), max(1, TILES_AT_ONCE // (rows_at_once * columns)))
+        shape = (x.shape[0], kernel.shape[2], rows * TILE, columns * TILE)
+        y = torch.empty(shape, memory_format=torch.channels_last)
+        halves = scratch("tiles", 2, POINTS**2 * maps_at_once * rows_at_once * columns * max(kernel.shape[1:]))
+        for first in range(0, len(x), maps_at_once):
+            some = slice(first, first + maps_at_once)
+            for row in range(0, rows, rows_at_once):
+                strip = y[some, :, row * TILE : (row + rows_at_once) * TILE]
+                seen = with_zeros(x[some], row * TILE - pad, strip.shape[2] + 2, pad, columns * TILE + 2, scratch)
+                values = at_pairs(seen, self.of_input, halves)
+                products = part(halves[1], *values.shape[:2], kernel.shape[2])
+                torch.bmm(values, kernel, out=products)
+                write_tiles(products, self.to_output, strip, halves)
+        return y[:, :, :height, :width]
 
 
 def with_zeros(x: Tensor, top: int, rows: int, pad: int, columns: int, scratch: Scratch) -> Float[Tensor, "n c h w"]:
@@ -172,11 +146,7 @@ def at_pairs(x: Tensor, of_input: Tensor, halves: Tensor) -> Float[Tensor, "pair
 
 
 def write_tiles(
-    products: Float[Tensor, "pairs tiles k"],
-    to_output: Tensor,
-    y: Float[Tensor, "n k h w"],
-    bias: Tensor | None,
-    halves: Tensor,
+    products: Float[Tensor, "pairs tiles k"], to_output: Tensor, y: Float[Tensor, "n k h w"], halves: Tensor
 ) -> None:
     """From the pairs of points, in the second half, to the values of each tile, into `y`."""
     values = products[0].numel()
@@ -184,11 +154,7 @@ def write_tiles(
     torch.mm(to_output, products.view(POINTS, -1), out=along_rows)
     torch.bmm(to_output.expand(TILE, -1, -1), along_rows.view(TILE, POINTS, values), out=both)
     target = y.unflatten(2, (-1, TILE)).unflatten(4, (-1, TILE)).permute(3, 5, 0, 2, 4, 1)
-    tiles = both.view(target.shape)
-    if bias is None:
-        target.copy_(tiles)
-    else:
-        torch.add(tiles, bias, out=target)
+    target.copy_(both.view(target.shape))
 
 
 def part(memory: Tensor, *shape: int) -> Tensor:
