@@ -133,9 +133,11 @@ class Lbfgs(Optimizer):
     left out, so that every direction descends.
     """
 
-    # A little less than the whole step, because the objective curves more than its last pairs tell.
+    # A little less than the whole step, because the objective curves more than its last pairs tell; with the whole one
+    # the style loss `ssim` comes apart.
     default_rate = 0.8
-    memory = 12
+    # With 12 up to a fifteenth more evaluations are needed late in a run, with 60 up to a twentieth fewer.
+    memory = 20
     # As smooth as it is, the first step may go far.
     first_step = 8 / 255
     # Of the inverse curvature over frequency; anything from -0.5 to -1 does as well.
@@ -144,45 +146,41 @@ class Lbfgs(Optimizer):
     def __init__(self, learning_rate: float | None = None) -> None:
         super().__init__(learning_rate)
         self.last: tuple[Tensor, Tensor] | None = None
-        self.moves: list[Tensor] = []
-        self.changes: list[Tensor] = []
-        self.curvatures: list[float] = []
+        self.pairs: Pairs | None = None
         self.gains: Tensor | None = None
 
     def step(self, picture: Tensor, gradient: Tensor, total: float, progress: float) -> Tensor:
         if self.last is not None:
             self.learn(picture - self.last[0], gradient - self.last[1])
         self.last = (picture.clone(), gradient.clone())
-        if not self.moves:
+        if self.pairs is None:
             move = self.smoothed(gradient)
             return picture - self.rate * self.first_step * move / (move.abs().mean() + 1e-30)
-        return picture - self.rate * self.direction(gradient)
+        return picture.sub(self.direction(gradient), alpha=self.rate)
 
     def learn(self, move: Tensor, change: Tensor) -> None:
         """Take in how the gradient changed over the last move."""
-        curvature = dot(move, change)
-        if curvature <= 1e-10 * float(move.norm() * change.norm()):
+        curvature = torch.dot(move.flatten(), change.flatten())
+        if curvature <= 1e-10 * move.norm() * change.norm():
             return
-        self.moves.append(move)
-        self.changes.append(change)
-        self.curvatures.append(curvature)
-        if len(self.moves) > self.memory:
-            del self.moves[0], self.changes[0], self.curvatures[0]
+        self.pairs = self.pairs or Pairs(self.memory, move)
+        self.pairs.add(move, change)
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """The two loops: the gradient times the approximate inverse of the curvature."""
-        result = gradient.clone()
-        pairs = list(zip(self.moves, self.changes, self.curvatures, strict=True))
-        weights = []
-        for move, change, curvature in reversed(pairs):
-            weight = dot(move, result) / curvature
-            result.add_(change, alpha=-weight)
-            weights.append(weight)
-        _, change, curvature = pairs[-1]
-        result = self.smoothed(result).mul_(curvature / dot(change, self.smoothed(change)))
-        for (move, change, curvature), weight in zip(pairs, reversed(weights), strict=True):
-            result.add_(move, alpha=weight - dot(change, result) / curvature)
-        return result
+        """The gradient times the approximate inverse of the curvature.
+
+        What the two loops come to, in the compact form (Byrd, Nocedal & Schnabel 1994, eq. 3.13): products with all
+        moves or all changes at once take half the time of one after the other.
+        """
+        assert self.pairs is not None
+        pairs, last = self.pairs, self.pairs.last_change.view_as(gradient)
+        products = pairs.products_in_order()
+        scale = products[-1, -1] / torch.sum(last * self.smoothed(last)).item()
+        along = torch.linalg.solve_triangular(products, pairs.moves_along(gradient), upper=True)
+        result = self.smoothed(gradient - pairs.sum_of_changes(along).view_as(gradient)).mul_(scale)
+        back = products.diagonal()[:, None] * along - pairs.changes_along(result)
+        back = torch.linalg.solve_triangular(products.mT, back, upper=False)
+        return result.add_(pairs.sum_of_moves(back).view_as(result))
 
     def smoothed(self, x: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
         """x with every frequency multiplied by its power of `slope`.
@@ -202,22 +200,76 @@ class Lbfgs(Optimizer):
     def state(self) -> State:
         if self.last is None:
             return {}
-        pairs = {f"move{i}": m for i, m in enumerate(self.moves)} | {
-            f"change{i}": c for i, c in enumerate(self.changes)
-        }
+        pairs = {} if self.pairs is None else self.pairs.state()
         return {"picture": self.last[0], "gradient": self.last[1], **pairs}
 
     def restore(self, state: State) -> None:
         self.last = (state["picture"], state["gradient"]) if state else None
-        count = sum(name.startswith("move") for name in state)
-        self.moves = [state[f"move{i}"] for i in range(count)]
-        self.changes = [state[f"change{i}"] for i in range(count)]
-        self.curvatures = [dot(*pair) for pair in zip(self.moves, self.changes, strict=True)]
+        self.pairs = Pairs.of(self.memory, state) if "moves" in state else None
 
 
-def dot(first: Tensor, second: Tensor) -> float:
-    """The sum of all products, in one pass over both."""
-    return float(torch.dot(first.flatten(), second.flatten()))
+class Pairs:
+    """The last moves of a picture and how its gradient changed over each. like: a picture.
+
+    All are rows of one block of memory each, the earliest giving its place to the next; whatever is told of them is in
+    their order in time, in float64 on the CPU.
+    """
+
+    def __init__(self, memory: int, like: Tensor) -> None:
+        self.moves, self.changes = (like.new_zeros(memory, like.numel()) for _ in range(2))
+        self.products = torch.zeros(memory, memory, dtype=torch.float64)
+        self.taken = 0
+
+    def add(self, move: Float[Tensor, "*_"], change: Float[Tensor, "*_"]) -> None:
+        row = self.taken % len(self.moves)
+        self.moves[row], self.changes[row] = move.flatten(), change.flatten()
+        self.products[:, row] = on_cpu(self.moves @ self.changes[row])
+        self.taken += 1
+
+    @property
+    def rows(self) -> list[int]:
+        memory = len(self.moves)
+        return [index % memory for index in range(max(0, self.taken - memory), self.taken)]
+
+    @property
+    def last_change(self) -> Float[Tensor, " n"]:
+        return self.changes[self.rows[-1]]
+
+    def products_in_order(self) -> Float[Tensor, "k k"]:
+        """Of each move with the changes over it and over later ones, above the diagonal."""
+        return self.products[self.rows][:, self.rows].triu()
+
+    def moves_along(self, x: Tensor) -> Float[Tensor, "k 1"]:
+        return on_cpu(self.moves @ x.flatten())[self.rows, None]
+
+    def changes_along(self, x: Tensor) -> Float[Tensor, "k 1"]:
+        return on_cpu(self.changes @ x.flatten())[self.rows, None]
+
+    def sum_of_moves(self, weights: Float[Tensor, "k 1"]) -> Float[Tensor, " n"]:
+        return self.by_row(weights) @ self.moves
+
+    def sum_of_changes(self, weights: Float[Tensor, "k 1"]) -> Float[Tensor, " n"]:
+        return self.by_row(weights) @ self.changes
+
+    def by_row(self, weights: Float[Tensor, "k 1"]) -> Float[Tensor, " memory"]:
+        found = torch.zeros(len(self.moves), dtype=weights.dtype)
+        found[self.rows] = weights[:, 0]
+        return found.to(self.moves)
+
+    def state(self) -> State:
+        return {"moves": self.moves[self.rows], "changes": self.changes[self.rows]}
+
+    @classmethod
+    def of(cls, memory: int, state: State) -> Pairs:
+        """Those that `state` told of."""
+        pairs = cls(memory, state["moves"][0])
+        for move, change in zip(state["moves"], state["changes"], strict=True):
+            pairs.add(move, change)
+        return pairs
+
+
+def on_cpu(values: Tensor) -> Float[Tensor, "*_"]:
+    return values.cpu().double()
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "lbfgs": Lbfgs, "gd": GradientDescent}

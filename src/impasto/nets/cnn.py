@@ -113,7 +113,16 @@ class Cnn:
             picture = picture.flip(1)
         mean = picture.new_tensor(pre.mean).view(1, -1, 1, 1)
         std = picture.new_tensor(pre.std).view(1, -1, 1, 1)
-        return (picture * pre.scale - mean) / std
+        return torch.addcmul(-mean / std, picture, pre.scale / std)
+
+    def to_picture(self, gradient: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
+        """The gradient of the picture from that of what `to_input` makes of it."""
+        pre = self.preprocessing
+        factor = pre.scale / gradient.new_tensor(pre.std).view(1, -1, 1, 1)
+        if self.input_shape[0] == 1:
+            return gradient * factor * gradient.new_tensor(LUMA).view(1, 3, 1, 1)
+        gradient = gradient * factor
+        return gradient.flip(1) if pre.order == "BGR" else gradient
 
     def features(self, picture: Float[Tensor, "n 3 h w"], layers: Iterable[str]) -> dict[str, Tensor]:
         """What each named layer makes of pictures (RGB, 0..1), keyed as named: (n, c, h, w), or (n, units, 1, 1).

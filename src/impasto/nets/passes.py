@@ -219,7 +219,8 @@ class ExplicitRun:
             gradient = self.through(position, gradient, x, y)
             self.activations[position + 1] = None
         assert gradient is not None
-        return self.to_picture(gradient.float())
+        # The optimizers mix it with pictures, which are contiguous; so are the files it is saved to.
+        return self.network.cnn.to_picture(gradient.float().contiguous())
 
     def through(self, position: int, gradient: Tensor, x: Tensor | None, y: Tensor | None) -> Tensor:
         """The gradient of one layer's input from that of its output; x and y are None where they were not kept."""
@@ -287,15 +288,6 @@ class ExplicitRun:
         if position not in self.uncut:
             return gradient
         return widened(gradient, self.uncut[position], self.passed[self.network.infos[position].name])
-
-    def to_picture(self, gradient: Tensor) -> Tensor:
-        """The gradient of the picture from that of the network's input; `to_input` is linear, so any picture does."""
-        shape = (gradient.shape[0], 3, *gradient.shape[2:])
-        with torch.enable_grad():
-            picture = torch.zeros(shape, device=gradient.device, requires_grad=True)
-            (result,) = torch.autograd.grad(self.network.cnn.to_input(picture), picture, gradient)
-        # The optimizers mix it with pictures, which are contiguous; so are the files it is saved to.
-        return result.contiguous()
 
 
 def widened(part: Tensor, shape: torch.Size, place: tuple[slice, slice]) -> Tensor:
