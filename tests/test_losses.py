@@ -27,6 +27,7 @@ from impasto.losses.base import (
     Stats,
     sampled,
 )
+from impasto.losses.gram import gram_gradient, gram_sum
 from impasto.losses.total_variation import total_variation
 
 ROWS = [(kind, name) for kind in ("content", "style") for name in losses.LOSSES[kind]]
@@ -380,3 +381,20 @@ def test_hypercolumns_are_the_features_of_all_layers_at_a_place() -> None:
 
     wanted = loss.distance({"samples": column(x)}, loss.reference({"samples": column(target)}))
     assert float(group.distance(list(stats[0].values()))) == pytest.approx(float(wanted), rel=1e-3)
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(2, 11)], ids=["whole", "cut out"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_grams_gradient_is_added_to_what_comes_from_behind(dtype: torch.dtype, part: slice) -> None:
+    def lines(seed: int) -> Tensor:
+        return features(seed).to(dtype).permute(1, 2, 0).contiguous().permute(2, 0, 1)[:, part, part]
+
+    x, behind = lines(1), lines(2)
+    slope = torch.randn(len(x), len(x), generator=torch.Generator().manual_seed(3))
+    leaf = x.float().clone().requires_grad_()
+    (own,) = torch.autograd.grad(gram_sum(leaf), leaf, slope)
+    expected = own + behind.float()
+    close = {"rtol": 0.02, "atol": 0.1} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-4}
+    torch.testing.assert_close(gram_gradient(x, slope).float(), own, **close)
+    assert gram_gradient(x, slope, behind) is behind
+    torch.testing.assert_close(behind.float(), expected, **close)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from impasto.errors import LayerError, UserError
+from impasto.nets import slab
 from impasto.nets.catalogue import CATALOGUE, network, vgg_table, with_pooling
 from impasto.nets.cnn import Cnn, build_cnn, load_cnn
 from impasto.nets.layers import (
@@ -153,6 +154,23 @@ def test_explicit_pass_equals_autograd(name: str, channels: int) -> None:
         torch.testing.assert_close(explicit.features[layer], reference.features[layer], rtol=1e-4, atol=1e-4)
     found, expected = explicit.backward(sines), reference.backward(sines)
     assert float((found - expected).norm() / expected.norm()) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["small", "strided", "wide"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_little_memory_changes_nothing(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slab, "LEAST_BYTES", 0)
+    cnn = build_cnn(NETWORKS[name], input_shape=(3, 38, 45), seed=5)
+    plain, little = (ExplicitPass(cnn, [info.name for info in cnn.layers[::2]], dtype=dtype, device=CPU) for _ in "ab")
+    little.hold_little(True)
+    # Larger, smaller, and as before.
+    for size in ((38, 45), (60, 71), (33, 41), (38, 45)):
+        picture = torch.rand(1, 3, *size)
+        seen = [network.forward(picture, keep=False).features for network in (plain, little)]
+        assert all(torch.equal(seen[0][layer], seen[1][layer]) for layer in plain.layers)
+        one, other = (network.forward(picture).backward(sines) for network in (plain, little))
+        assert torch.equal(one, other)
+    assert little.slab is not None and len(little.slab.memory) and not little.slab.taken
 
 
 # The one path that no processor takes; on a machine with such a GPU it is run without being asked for.

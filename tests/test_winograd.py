@@ -69,7 +69,7 @@ def test_what_is_not_kept_is_made_anew_to_the_same_values():
 
     kept = gradient()
     assert [kernel.kept is not None for kernel in network.kernels] == [True]
-    network.keep_kernels(False)
+    network.hold_little(True)
     assert torch.equal(gradient(), kept)
     assert [kernel.kept for kernel in network.kernels] == [None]
 

@@ -457,7 +457,7 @@ def prepare_network(network: Network, job: StyleJob, layers: Sequence[str], devi
     if isinstance(network, Cnn):
         ready = ExplicitPass(network, layers, dtype=choose_dtype(job.precision, device), device=device)
         # Each scale keeps them, or not.
-        ready.keep_kernels(False)
+        ready.hold_little(True)
         return ready
     if job.precision == "bf16":
         raise JobError("--precision bf16 is for networks made by build_cnn; a torch module runs in its own precision.")

@@ -163,7 +163,7 @@ class Optimization:
         size = (stage.scale.height, stage.scale.width)
         # Tiles are there to hold little; windows of many sizes would leave gaps between blocks that are kept.
         (keep_big_blocks if stage.tile_px is None else return_big_blocks)()
-        self.network.keep_kernels(stage.tile_px is None)
+        self.network.hold_little(stage.tile_px is not None)
         photo, styles = task.photo(*size), task.styles(*size)
         self.objective = build_objective(
             self.network, task.aim, photo, styles, stage.tile_px, task.controls(*size), stage.kept

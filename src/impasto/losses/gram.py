@@ -11,8 +11,8 @@ from torch import Tensor
 
 from impasto.losses.base import StatisticLoss, Stats
 
-# Values of a part of a map that is copied at once; few enough for the caches, and for memory that is used again.
-COPIED_AT_ONCE = 1 << 17
+# Values of a part of a map that is copied at once; few enough for the caches.
+COPIED_AT_ONCE = 1 << 20
 
 
 class GramSum(torch.autograd.Function):
@@ -42,23 +42,32 @@ def gram_gradient(
         for rows, flat in strips(features):
             torch.mm(flat, both, out=result[rows].view(-1, channels))
         return result.permute(2, 0, 1)
-    places = behind.permute(1, 2, 0)
+    places, product = behind.permute(1, 2, 0), None
     for rows, flat in strips(features):
         if places[rows].is_contiguous():
             places[rows].view(-1, channels).addmm_(flat, both)
         else:
-            places[rows] += (flat @ both).view(-1, width, channels)
+            # The first strip is the highest.
+            product = torch.empty_like(flat) if product is None else product[: len(flat)]
+            places[rows] += torch.mm(flat, both, out=product).view(-1, width, channels)
     return behind
 
 
 def strips(features: Float[Tensor, "c h w"]) -> Iterator[tuple[slice, Float[Tensor, "n c"]]]:
-    """Rows of the map, and one row a place of theirs; all at once where channels_last memory needs no copy."""
+    """Rows of the map, and one row a place of theirs; all at once where channels_last memory needs no copy.
+
+    A strip's values are there until the next one is asked for.
+    """
     channels, height, width = features.shape
     places = features.permute(1, 2, 0)
-    at_once = height if places.is_contiguous() else max(1, COPIED_AT_ONCE // max(1, width * channels))
-    for top in range(0, max(1, height), max(1, at_once)):
-        rows = slice(top, top + at_once)
-        yield rows, places[rows].reshape(-1, channels)
+    if places.is_contiguous():
+        yield slice(0, height), places.reshape(-1, channels)
+        return
+    at_once = max(1, COPIED_AT_ONCE // max(1, width * channels))
+    copied = features.new_empty(at_once, width, channels)
+    for top in range(0, height, at_once):
+        rows = slice(top, min(top + at_once, height))
+        yield rows, copied[: rows.stop - top].copy_(places[rows]).view(-1, channels)
 
 
 def gram_sum(features: Float[Tensor, "c h w"]) -> Float[Tensor, "c c"]:

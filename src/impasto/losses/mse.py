@@ -18,7 +18,7 @@ class SquaredError(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, target: Tensor) -> Tensor:
-        difference = features.float() - target.float()
+        difference = torch.empty_like(features, dtype=torch.float32).copy_(features).sub_(target)
         ctx.save_for_backward(difference)
         ctx.dtype = features.dtype
         length: Tensor = torch.linalg.vector_norm(difference)

@@ -18,9 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.nets.cnn import Cnn
-from impasto.nets.layers import Conv, Dense, LayerInfo, Pool, pad_of
+from impasto.nets.layers import Conv, Dense, LayerInfo, Pool, out_size, pad_of
 from impasto.nets.module import ModuleNet
 from impasto.nets.rectified import has_bits, max_pooled, through_max_pool_, through_relu_
+from impasto.nets.slab import Slab, new_maps
 from impasto.nets.winograd import LEAST_CHANNELS, Kernel, Scratch
 
 aten = torch.ops.aten
@@ -56,8 +57,9 @@ class NetworkPass(Protocol):
     layers: list[str]
     infos: Sequence[LayerInfo]
 
-    def keep_kernels(self, keep: bool) -> None:
-        """Whether what weights are made into is kept between runs, for speed, or made anew, where memory is short."""
+    def hold_little(self, little: bool) -> None:
+        """Where memory is short: what weights are made into is made anew for each run, and maps lie in memory that is
+        used again, so that those of a run are no longer there when the next one begins."""
         ...
 
     def forward(
@@ -87,6 +89,7 @@ class ExplicitPass:
         self._reach(layers)
         self.weights = {info.name: self._prepared(info) for info in self.infos}
         self.kept_scratch: Scratch | None = None
+        self.slab: Slab | None = None
 
     def narrowed(self, layers: Iterable[str]) -> ExplicitPass:
         """The same for some of its layers, or others no deeper; it has the same weights, not a copy of them."""
@@ -100,11 +103,12 @@ class ExplicitPass:
         prepared = [self.weights[info.name] for info in self.infos]
         return [one.turned for one in prepared if one is not None and isinstance(one.turned, Kernel)]
 
-    def keep_kernels(self, keep: bool) -> None:
+    def hold_little(self, little: bool) -> None:
         for kernel in self.kernels:
-            kernel.keep(keep)
-        # Where blocks that are freed are kept anyway, one that stays among them would only leave gaps.
-        self.kept_scratch = None if keep else Scratch()
+            kernel.keep(not little)
+        # Where memory that is freed is kept anyway, what stays among it would only leave gaps.
+        self.kept_scratch = Scratch() if little else None
+        self.slab = Slab() if little and self.device.type == "cpu" else None
 
     @property
     def scratch(self) -> Scratch:
@@ -128,8 +132,8 @@ class ExplicitPass:
         channels_last = weight.contiguous(memory_format=torch.channels_last)
         if by_winograd(weight, info.row):
             return Prepared(channels_last, bias, Kernel(turned))
-        if info.row.stride == 1 and weight.dtype == torch.bfloat16 and by_onednn(weight):
-            # oneDNN's own way back takes up to half as long again with AMX units; in float32 it takes the same.
+        if info.row.stride == 1 and by_onednn(weight):
+            # oneDNN's own way back takes up to half as long again with AMX units, and new memory each time.
             return Prepared(channels_last, bias, turned.contiguous(memory_format=torch.channels_last))
         return Prepared(channels_last, bias)
 
@@ -137,6 +141,8 @@ class ExplicitPass:
     def forward(
         self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True, passed: Part = ALL, read: Part = ALL
     ) -> ExplicitRun:
+        if self.slab:
+            self.slab.begin()
         x = self.cnn.to_input(picture)
         run = ExplicitRun(self, x.to(self.dtype).contiguous(memory_format=torch.channels_last), passed, read)
         for position in range(len(self.infos)):
@@ -165,7 +171,7 @@ class ExplicitRun:
     """
 
     def __init__(self, network: ExplicitPass, x: Tensor, passed: Part, read: Part) -> None:
-        self.network, self.passed, self.read = network, passed, read
+        self.network, self.passed, self.read, self.slab = network, passed, read, network.slab
         self.activations: list[Tensor | None] = [x]
         self.indices: dict[int, Tensor] = {}
         self.shapes: dict[int, torch.Size] = {}
@@ -179,17 +185,18 @@ class ExplicitRun:
         match info.row:
             case Conv() as row:
                 assert prepared is not None
-                y = convolved(x, prepared, row)
+                y = convolved(x, prepared, row, self.slab)
             case Pool(mode="max", size=2) if position - 1 in self.network.unkept and has_bits(x):
-                y = max_pooled(x)
+                y = max_pooled(x, self.slab)
             case Pool(mode="max", size=size):
+                y, indices = pooled(x, size, self.slab)
                 if keep:
-                    y, self.indices[position] = F.max_pool2d(x, size, return_indices=True)
+                    self.indices[position] = indices
                 else:
-                    y = F.max_pool2d(x, size)
+                    self.done(indices)
                 if position - 1 in self.network.unkept:
                     self.shapes[position] = x.shape
-                    self.activations[-1] = None
+                    self.drop(position)
             case Pool(size=size):
                 y = F.avg_pool2d(x, size)
             case Dense() as row:
@@ -199,12 +206,24 @@ class ExplicitRun:
                 y = x.flatten(1)
         if info.name in self.passed:
             self.uncut[position] = y.shape
-            y = y[:, :, *self.passed[info.name]].contiguous(memory_format=torch.channels_last)
+            whole, part = y, y[:, :, *self.passed[info.name]]
+            y = new_maps(part.shape, part, self.slab).copy_(part)
+            self.done(whole)
         if not keep:
-            self.activations[-1] = None
+            self.drop(position)
         self.activations.append(y)
         if info.name in self.network.layers:
             self.features[info.name] = as_maps(y)[:, :, *self.read.get(info.name, ())]
+
+    def drop(self, position: int) -> None:
+        """Let go of a layer's input, unless it is among the features."""
+        x, self.activations[position] = self.activations[position], None
+        if x is not None and (not position or self.network.infos[position - 1].name not in self.features):
+            self.done(x)
+
+    def done(self, maps: Tensor) -> None:
+        if self.slab:
+            self.slab.done(maps)
 
     @torch.no_grad()
     def backward(self, gradient_at: GradientAt) -> Float[Tensor, "n 3 h w"]:
@@ -216,11 +235,15 @@ class ExplicitRun:
                 assert y is not None
                 gradient = self.with_own(gradient, name, y, gradient_at)
             assert gradient is not None
-            gradient = self.through(position, gradient, x, y)
-            self.activations[position + 1] = None
+            behind, gradient = gradient, self.through(position, gradient, x, y)
+            if gradient.data_ptr() != behind.data_ptr():
+                self.done(behind)
+            self.drop(position + 1)
         assert gradient is not None
         # The optimizers mix it with pictures, which are contiguous; so are the files it is saved to.
-        return self.network.cnn.to_picture(gradient.float().contiguous())
+        of_picture = self.network.cnn.to_picture(gradient.float().contiguous())
+        self.done(gradient)
+        return of_picture
 
     def through(self, position: int, gradient: Tensor, x: Tensor | None, y: Tensor | None) -> Tensor:
         """The gradient of one layer's input from that of its output; x and y are None where they were not kept."""
@@ -230,27 +253,28 @@ class ExplicitRun:
                 assert prepared is not None and x is not None
                 if y is not None:
                     gradient = unactivate_(gradient, y, row.activation)
-                result = input_gradient(gradient, x, prepared, row, self.network.scratch)
+                result = input_gradient(gradient, x, prepared, row, self.network.scratch, self.slab)
             case Pool(mode="max") if x is not None and position not in self.indices:
                 assert y is not None
-                gradient = self.before_cut(position, unactivate_(gradient, y, "relu"))
-                result = through_max_pool_(gradient, x)
+                whole = self.before_cut(position, unactivate_(gradient, y, "relu"))
+                result = through_max_pool_(whole, x, self.slab)
                 # Its place is the gradient's now.
                 self.activations[position] = None
+                if whole is not gradient:
+                    self.done(whole)
             case Pool(mode="max", size=size):
-                window = [size, size]
+                window, indices = [size, size], self.indices.pop(position)
                 if x is None:
                     assert y is not None
                     gradient = unactivate_(gradient, y, "relu")
-                    # Only its shape is read.
-                    x = torch.empty(
-                        self.shapes[position], dtype=gradient.dtype, device=gradient.device,
-                        memory_format=torch.channels_last,
-                    )  # fmt: skip
-                gradient = self.before_cut(position, gradient)
-                result = aten.max_pool2d_with_indices_backward(
-                    gradient, x, window, window, [0, 0], [1, 1], False, self.indices.pop(position)
+                whole = self.before_cut(position, gradient)
+                result = new_maps(self.shapes[position] if x is None else x.shape, gradient, self.slab)
+                aten.max_pool2d_with_indices_backward.grad_input(
+                    whole, result, window, window, [0, 0], [1, 1], False, indices, grad_input=result
                 )
+                self.done(indices)
+                if whole is not gradient:
+                    self.done(whole)
             case Pool(size=size):
                 window = [size, size]
                 assert x is not None
@@ -270,7 +294,7 @@ class ExplicitRun:
         features = self.features.pop(name)
         if name in self.read:
             if gradient is None:
-                return widened(gradient_at(name, features, None).to(y.dtype), y.shape, self.read[name])
+                return self.widened(gradient_at(name, features, None).to(y.dtype), y.shape, self.read[name])
             part = gradient[:, :, *self.read[name]]
             added = gradient_at(name, features, part)
             if added is not part:
@@ -287,14 +311,13 @@ class ExplicitRun:
         """The gradient of all that came of a layer: nothing comes back for what did not go on."""
         if position not in self.uncut:
             return gradient
-        return widened(gradient, self.uncut[position], self.passed[self.network.infos[position].name])
+        return self.widened(gradient, self.uncut[position], self.passed[self.network.infos[position].name])
 
-
-def widened(part: Tensor, shape: torch.Size, place: tuple[slice, slice]) -> Tensor:
-    """Maps of that shape with `part` in its place and zeros around it."""
-    whole = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last).zero_()
-    whole[:, :, *place] = part
-    return whole
+    def widened(self, part: Tensor, shape: torch.Size, place: tuple[slice, slice]) -> Tensor:
+        """Maps of that shape with `part` in its place and zeros around it."""
+        whole = new_maps(shape, part, self.slab).zero_()
+        whole[:, :, *place] = part
+        return whole
 
 
 def as_maps(y: Tensor) -> Tensor:
@@ -315,33 +338,62 @@ def by_winograd(weight: Tensor, row: Conv) -> bool:
     )
 
 
-def convolved(x: Tensor, prepared: Prepared, row: Conv) -> Tensor:
+def convolved(x: Tensor, prepared: Prepared, row: Conv, slab: Slab | None) -> Tensor:
     """A convolution with its activation; where oneDNN or cuDNN can, the ReLU is done as each value is written."""
     weight, bias, _ = prepared
     steps, pads = [row.stride] * 2, [pad_of(row)] * 2
-    if row.activation == "relu" and by_onednn(x):
-        fused = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, steps, [1, 1], 1, "relu", [], "")
-        assert isinstance(fused, Tensor)
-        return fused
-    if row.activation == "relu" and x.device.type == "cuda" and x.dtype == torch.bfloat16:
+    fused = "relu" if row.activation == "relu" else "none"
+    if slab and by_onednn(x):
+        shape = (len(x), row.filters, *(out_size(length, row) for length in x.shape[2:]))
+        y = convolved_into(new_maps(shape, x, slab), x, weight, bias, pads, steps, fused)
+        return y if fused == "relu" else activate_(y, row.activation)
+    if fused == "relu" and by_onednn(x):
+        y = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, steps, [1, 1], 1, fused, [], "")
+        assert isinstance(y, Tensor)
+        return y
+    if fused == "relu" and x.device.type == "cuda" and x.dtype == torch.bfloat16:
         # Half of the time of the three kernels it replaces, seen on an H200.
         return torch.cudnn_convolution_relu(x, weight, bias, steps, pads, [1, 1], 1)
     return activate_(F.conv2d(x, weight, bias, steps, pads), row.activation)
 
 
-def input_gradient(gradient: Tensor, x: Tensor, prepared: Prepared, row: Conv, scratch: Scratch) -> Tensor:
+def convolved_into(
+    y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, pads: list[int], steps: list[int], activation: str
+) -> Tensor:
+    """oneDNN's convolution, in memory that is there; it can only add to what is in it."""
+    y.zero_()
+    torch.ops.mkldnn._convolution_pointwise_.binary(
+        y, x, weight, bias, pads, steps, [1, 1], 1, "add", 1.0, None if activation == "none" else activation, [], None
+    )
+    return y
+
+
+def input_gradient(
+    gradient: Tensor, x: Tensor, prepared: Prepared, row: Conv, scratch: Scratch, slab: Slab | None
+) -> Tensor:
     """The gradient of a convolution's input `x` from that of its output, before the activation."""
-    pad = row.kernel - 1 - pad_of(row)
-    if isinstance(prepared.turned, Kernel):
-        return prepared.turned.convolved(gradient, pad, scratch)
-    if prepared.turned is not None:
-        return F.conv2d(gradient, prepared.turned, padding=pad)
+    turned, pad = prepared.turned, row.kernel - 1 - pad_of(row)
+    if isinstance(turned, Kernel):
+        return turned.convolved(gradient, pad, scratch, slab)
+    if turned is not None and slab:
+        return convolved_into(new_maps(x.shape, x, slab), gradient, turned, None, [pad] * 2, [1, 1], "none")
+    if turned is not None:
+        return F.conv2d(gradient, turned, padding=pad)
     result = aten.convolution_backward(
         gradient, x, prepared.weight, [row.filters], [row.stride] * 2, [pad_of(row)] * 2, [1, 1], False,
         [0, 0], 1, [True, False, False],
     )[0]  # fmt: skip
     assert isinstance(result, Tensor)
     return result
+
+
+def pooled(x: Tensor, size: int, slab: Slab | None) -> tuple[Tensor, Tensor]:
+    """Max pooling, and where in the map each maximum is."""
+    shape = (*x.shape[:2], x.shape[2] // size, x.shape[3] // size)
+    y, indices = new_maps(shape, x, slab), new_maps(shape, x, slab, torch.int64)
+    window = [size, size]
+    aten.max_pool2d_with_indices.out(x, window, window, [0, 0], [1, 1], False, out=y, indices=indices)
+    return y, indices
 
 
 def by_onednn(values: Tensor) -> bool:
@@ -387,8 +439,8 @@ class AutogradPass:
         self.layers = list(dict.fromkeys(network.layer(name).name for name in layers))
         self.infos: Sequence[LayerInfo] = ()
 
-    def keep_kernels(self, keep: bool) -> None:
-        """It has none."""
+    def hold_little(self, little: bool) -> None:
+        """It holds what autograd holds."""
 
     def forward(
         self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True, passed: Part = ALL, read: Part = ALL

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int16
 from torch import Tensor
 
+from impasto.nets.slab import Slab, new_maps
+
 
 def has_bits(maps: Tensor) -> bool:
     """Whether maps are of the kind that is worked on here."""
@@ -24,27 +26,42 @@ def through_relu_(gradient: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"
     return gradient
 
 
-def max_pooled(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h//2 w//2"]:
+def max_pooled(x: Float[Tensor, "n c h w"], slab: Slab | None = None) -> Float[Tensor, "n c h//2 w//2"]:
     """The largest value of each 2 x 2 window; a last row or column without a neighbour is left out."""
-    higher = torch.maximum(*columns_of(x))
-    return torch.maximum(*rows_of(higher)).view(x.dtype).permute(0, 3, 1, 2)
+    higher = larger(*columns_of(x), x, slab)
+    pooled = larger(*rows_of(bits_of(higher)), x, slab)
+    if slab:
+        slab.done(higher)
+    return pooled
 
 
 def through_max_pool_(
-    gradient: Float[Tensor, "n c rows columns"], x: Float[Tensor, "n c h w"]
+    gradient: Float[Tensor, "n c rows columns"], x: Float[Tensor, "n c h w"], slab: Slab | None = None
 ) -> Float[Tensor, "n c h w"]:
     """The gradient of `max_pooled`'s input x from that of its output, put in x's place.
 
     Where several values of a window are its largest, the first one has it all, row by row, as in torch.
     """
     left, right = columns_of(x)
-    higher = torch.maximum(left, right)
-    share(bits_of(gradient), *rows_of(higher))
-    share(higher, left, right)
+    higher = larger(left, right, x, slab)
+    share(bits_of(gradient), *rows_of(bits_of(higher)))
+    share(bits_of(higher), left, right)
+    if slab:
+        slab.done(higher)
     bits = bits_of(x)
     bits[:, x.shape[2] // 2 * 2 :].zero_()
     bits[:, :, x.shape[3] // 2 * 2 :].zero_()
     return x
+
+
+def larger(
+    first: Int16[Tensor, "n h w c"], second: Int16[Tensor, "n h w c"], like: Tensor, slab: Slab | None
+) -> Float[Tensor, "n c h w"]:
+    """The larger of each two values."""
+    count, height, width, channels = first.shape
+    result = new_maps((count, channels, height, width), like, slab)
+    torch.maximum(first, second, out=bits_of(result))
+    return result
 
 
 def share(gradient: Tensor, first: Tensor, second: Tensor) -> None:

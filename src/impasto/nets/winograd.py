@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from impasto.nets.slab import Slab, new_maps
+
 TILE = 4
 POINTS = TILE + 2
 # Below these channels the transforms take longer than the multiplications that are saved.
@@ -101,7 +103,9 @@ class Kernel:
             self.kept = values
         return values
 
-    def convolved(self, x: Float[Tensor, "n c h w"], pad: int, scratch: Scratch) -> Float[Tensor, "n k h2 w2"]:
+    def convolved(
+        self, x: Float[Tensor, "n c h w"], pad: int, scratch: Scratch, slab: Slab | None = None
+    ) -> Float[Tensor, "n k h2 w2"]:
         """As `F.conv2d` of channels_last maps, with `pad` zeros around them, strip by strip of tiles.
 
         In channels_last order, a part of what was made where tiles reach over the lower and the right edge.
@@ -111,8 +115,7 @@ class Kernel:
         rows, columns = -(-height // TILE), -(-width // TILE)
         rows_at_once = min(rows, max(1, TILES_AT_ONCE // columns))
         maps_at_once = min(len(x), max(1, TILES_AT_ONCE // (rows_at_once * columns)))
-        shape = (x.shape[0], kernel.shape[2], rows * TILE, columns * TILE)
-        y = torch.empty(shape, memory_format=torch.channels_last)
+        y = new_maps((len(x), kernel.shape[2], rows * TILE, columns * TILE), x, slab)
         halves = scratch("tiles", 2, POINTS**2 * maps_at_once * rows_at_once * columns * max(kernel.shape[1:]))
         for first in range(0, len(x), maps_at_once):
             some = slice(first, first + maps_at_once)
