@@ -146,7 +146,8 @@ def test_explicit_pass_equals_autograd(name: str, channels: int) -> None:
         table = [row for row in table if not hasattr(row, "order")]
     cnn = build_cnn(table, input_shape=(channels, 38, 45), seed=5)
     layers = [info.name for info in cnn.layers if info.name != "flatten"][::2]
-    picture = torch.rand(1, 3, 38, 45)
+    # Always the same: in one picture of 1,500 rounding decides a maximum, which moves the gradient by a hundredth.
+    picture = torch.rand(1, 3, 38, 45, generator=torch.Generator().manual_seed(0))
 
     explicit = ExplicitPass(cnn, layers, dtype=torch.float32, device=CPU).forward(picture)
     reference = AutogradPass(cnn, layers, device=CPU).forward(picture)

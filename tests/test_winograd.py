@@ -24,6 +24,11 @@ def maps(count: int, channels: int, size: tuple[int, int], seed: int) -> torch.T
     return made.contiguous(memory_format=torch.channels_last)
 
 
+def turned(weight: torch.Tensor) -> torch.Tensor:
+    """As a convolution's way back convolves by its weights."""
+    return weight.flip(2, 3).transpose(0, 1)
+
+
 def assert_close(found: torch.Tensor, exact: torch.Tensor, sizes: torch.Tensor) -> None:
     assert found.shape == exact.shape
     assert (found - exact).abs().max() <= EXACT * sizes.max()
@@ -32,13 +37,13 @@ def assert_close(found: torch.Tensor, exact: torch.Tensor, sizes: torch.Tensor) 
 @settings(deadline=None, max_examples=80)
 @given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), sizes, st.integers(0, 2), seeds)
 def test_it_is_the_convolution(count, inputs, outputs, size, pad, seed):
-    x, weight = maps(count, inputs, size, seed), maps(outputs, inputs, (3, 3), seed + 1)
+    x, weight = maps(count, inputs, size, seed), maps(inputs, outputs, (3, 3), seed + 1)
     found = Kernel(weight).convolved(x, pad, Scratch())
     # Cut, without a copy, out of contiguous channels_last maps whose sides are whole tiles: itself one where it fits.
     sides = [-(-length // TILE) * TILE for length in found.shape[2:]]
     assert found.stride() == torch.empty(count, outputs, *sides, memory_format=torch.channels_last).stride()
-    of_sizes = F.conv2d(x.abs(), weight.abs(), padding=pad)
-    assert_close(found, F.conv2d(x.double(), weight.double(), padding=pad), of_sizes)
+    of_sizes = F.conv2d(x.abs(), turned(weight).abs(), padding=pad)
+    assert_close(found, F.conv2d(x.double(), turned(weight).double(), padding=pad), of_sizes)
 
 
 @settings(deadline=None, max_examples=20)
@@ -77,8 +82,8 @@ def test_what_is_not_kept_is_made_anew_to_the_same_values():
 @pytest.mark.parametrize("size", [(160, 160), (1, 1500), (257, 90)])
 def test_maps_of_more_tiles_than_are_worked_on_at_once(size):
     x, weight = maps(2, 128, size, 0), maps(128, 128, (3, 3), 1)
-    exact = F.conv2d(x.double(), weight.double(), padding=1)
-    of_sizes = F.conv2d(x.abs(), weight.abs(), padding=1)
+    exact = F.conv2d(x.double(), turned(weight).double(), padding=1)
+    of_sizes = F.conv2d(x.abs(), turned(weight).abs(), padding=1)
     assert_close(Kernel(weight).convolved(x, 1, Scratch()), exact, of_sizes)
 
 

@@ -23,6 +23,7 @@ from impasto.engines.tiles import Tiling
 from impasto.errors import JobError
 from impasto.hardware import KEPT_BLOCKS, cgroup_limit, free_bytes, held_bytes, in_words
 from impasto.losses.base import PlaceLoss
+from impasto.losses.gram import CorrelationLoss
 from impasto.nets.cost import Cost, cost_of
 from impasto.nets.layers import LayerInfo
 
@@ -62,7 +63,15 @@ class Work:
     @cached_property
     def cost(self) -> Cost:
         """For each pixel of a run of which nothing is cut off."""
-        return cost_of(self.infos, self.aim.layers, self.channels, self.dtype.itemsize)
+        layers, value_bytes = self.aim.layers, self.dtype.itemsize
+        return cost_of(self.infos, layers, self.channels, value_bytes, in_place=self.in_place)
+
+    @cached_property
+    def in_place(self) -> set[str]:
+        """Layers whose losses add their gradient to what is there."""
+        aim = self.aim
+        told = isinstance(losses.load("style", aim.style_loss), CorrelationLoss)
+        return set(aim.style_layers) - set(aim.content_layers) if told else set()
 
     def costs(self, tiling: Tiling) -> list[tuple[Cost, int]]:
         """Of tiles of each size, and how many there are."""
@@ -71,7 +80,10 @@ class Work:
             return [(self.cost.times((tiling.height + around) * (tiling.width + around)), 1)]
         counts = Counter(tiling.sizes(tile) for tile in tiling.tiles())
         layers, value_bytes = self.aim.layers, self.dtype.itemsize
-        return [(cost_of(self.infos, layers, self.channels, value_bytes, s), count) for s, count in counts.items()]
+        return [
+            (cost_of(self.infos, layers, self.channels, value_bytes, sizes, self.in_place), count)
+            for sizes, count in counts.items()
+        ]
 
     @property
     def uncut(self) -> bool:

@@ -218,6 +218,8 @@ def prepare_optimize(job: StyleJob, sources: Sources, network: Network, loaded: 
     check_sizes(network, sources, scales, aim)
     ready = prepare_network(network, job, aim.layers, sources.device)
     aim = balance(job, sources, aim, ready)
+    # What that took is not to be held beside the run.
+    ready.hold_little(True)
     plan = plan_of(job, sources, aim, ready, scales, budget)
     stages = [planned.stage for planned in plan.stages] if plan else stages_of(job, scales)
     sources.spendable &= stages[-1].in_place

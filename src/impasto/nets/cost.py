@@ -54,11 +54,13 @@ def cost_of(
     channels: int,
     value_bytes: int,
     sizes: Sizes | None = None,
+    in_place: Collection[str] = (),
 ) -> Cost:
     """The cost of running the layers `infos`, of which `layers` count, on an input of `channels` channels.
 
-    value_bytes: 2 for bfloat16, 4 for float32. sizes: of what is run; without them it is the cost for each pixel. Dense
-    layers are left out: they hold a picture to one small size.
+    value_bytes: 2 for bfloat16, 4 for float32. sizes: of what is run; without them it is the cost for each pixel.
+    in_place: layers whose losses add their gradient to what is there. Dense layers are left out: they hold a picture to
+    one small size.
     """
     maps = [info for info in infos if isinstance(info.row, Conv | Pool)]
     sizes = sizes or Sizes.of_pixel(maps)
@@ -71,13 +73,18 @@ def cost_of(
     features = {
         info.name: info.channels * places for info, places in zip(maps, sizes.kept, strict=False) if info.name in layers
     }
-    forward, both = peaks(maps, features, channels, value_bytes, sizes)
+    forward, both = peaks(maps, features, channels, value_bytes, sizes, in_place)
     entering = INPUT_BYTES * sizes.picture
     return Cost(flops, entering + forward, entering + both, features)
 
 
 def peaks(
-    maps: Sequence[LayerInfo], features: Collection[str], channels: int, value_bytes: int, sizes: Sizes
+    maps: Sequence[LayerInfo],
+    features: Collection[str],
+    channels: int,
+    value_bytes: int,
+    sizes: Sizes,
+    in_place: Collection[str],
 ) -> tuple[float, float]:
     """The most bytes held at once: forward alone, and forward and back. Follows `ExplicitRun` step by step."""
     without = unkept(maps, features)
@@ -99,7 +106,7 @@ def peaks(
     for position in reversed(range(len(maps))):
         info = maps[position]
         entry = outputs[position - 1] if position else sizes.picture * channels * value_bytes
-        own = outputs[position] * (2 if info.name in features else 1)
+        own = outputs[position] * (2 if info.name in features and info.name not in in_place else 1)
         if sizes.kept[position] < sizes.made[position]:
             own += info.channels * sizes.made[position] * value_bytes
         both = max(both, kept + own + entry)

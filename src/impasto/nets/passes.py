@@ -128,13 +128,13 @@ class ExplicitPass:
         weight, bias = weight.to(self.device, self.dtype), bias.to(self.device, self.dtype)
         if not isinstance(info.row, Conv):
             return Prepared(weight, bias)
-        turned = weight.flip(2, 3).transpose(0, 1)
         channels_last = weight.contiguous(memory_format=torch.channels_last)
         if by_winograd(weight, info.row):
-            return Prepared(channels_last, bias, Kernel(turned))
+            return Prepared(channels_last, bias, Kernel(channels_last))
         if info.row.stride == 1 and by_onednn(weight):
             # oneDNN's own way back takes up to half as long again with AMX units, and new memory each time.
-            return Prepared(channels_last, bias, turned.contiguous(memory_format=torch.channels_last))
+            turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+            return Prepared(channels_last, bias, turned)
         return Prepared(channels_last, bias)
 
     @torch.no_grad()

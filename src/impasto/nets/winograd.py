@@ -64,11 +64,12 @@ class Scratch:
 
 
 class Kernel:
-    """A 3x3 convolution's weights, float32, and their values at the pairs of points, four times as many."""
+    """A 3x3 convolution's weights turned round, as its way back convolves by them: their values at the pairs of points,
+    four times as many as there are weights, float32. weight: not copied."""
 
-    def __init__(self, weight: Float[Tensor, "k c 3 3"]) -> None:
-        # In the order in which the values are made, for where they are made often.
-        self.weight: Float[Tensor, "3 3 c k"] = weight.permute(2, 3, 1, 0).contiguous()
+    def __init__(self, weight: Float[Tensor, "c k 3 3"]) -> None:
+        self.weight = weight
+        self.of_kernel = torch.tensor(OF_KERNEL).flip(1)
         self.of_input, self.to_output = torch.tensor(OF_INPUT), torch.tensor(TO_OUTPUT)
         self.kept: Tensor | None = None
         self.keep(True)
@@ -81,24 +82,25 @@ class Kernel:
 
     @property
     def values_bytes(self) -> int:
-        return POINTS**2 * self.weight[0, 0].numel() * self.weight.element_size()
+        return POINTS**2 * self.weight[..., 0, 0].numel() * self.weight.element_size()
 
     @property
     def scratch_bytes(self) -> int:
         """What it takes of the scratch beside the values, of maps of up to `TILES_AT_ONCE` tiles a row."""
-        tiles = 2 * POINTS**2 * TILES_AT_ONCE * max(self.weight.shape[2:]) * self.weight.element_size()
-        return tiles + self.values_bytes * 3 // POINTS
+        tiles = 2 * POINTS**2 * TILES_AT_ONCE * max(self.weight.shape[:2]) * self.weight.element_size()
+        return tiles + self.values_bytes * 3 // POINTS + self.weight.numel() * self.weight.element_size()
 
     def values(self, scratch: Scratch) -> Float[Tensor, "pairs c k"]:
         if self.kept is not None:
             return self.kept
-        of_kernel, size = torch.tensor(OF_KERNEL), self.weight[0, 0].numel()
+        size = self.weight[..., 0, 0].numel()
+        taps = scratch("kernel's taps", 3, 3, *self.weight.shape[:2]).copy_(self.weight.permute(2, 3, 0, 1))
         along_rows = scratch("kernel's rows", POINTS, 3 * size)
-        torch.mm(of_kernel, self.weight.view(3, -1), out=along_rows)
+        torch.mm(self.of_kernel, taps.view(3, -1), out=along_rows)
         shape = (POINTS, POINTS, size)
         both = torch.empty(shape) if self.keeps else scratch("kernel", *shape)
-        torch.bmm(of_kernel.expand(POINTS, -1, -1), along_rows.view(POINTS, 3, size), out=both)
-        values = both.view(POINTS**2, *self.weight.shape[2:])
+        torch.bmm(self.of_kernel.expand(POINTS, -1, -1), along_rows.view(POINTS, 3, size), out=both)
+        values = both.view(POINTS**2, *self.weight.shape[:2])
         if self.keeps:
             self.kept = values
         return values
@@ -106,7 +108,7 @@ class Kernel:
     def convolved(
         self, x: Float[Tensor, "n c h w"], pad: int, scratch: Scratch, slab: Slab | None = None
     ) -> Float[Tensor, "n k h2 w2"]:
-        """As `F.conv2d` of channels_last maps, with `pad` zeros around them, strip by strip of tiles.
+        """By the turned weights, of channels_last maps with `pad` zeros around them, strip by strip of tiles.
 
         In channels_last order, a part of what was made where tiles reach over the lower and the right edge.
         """
