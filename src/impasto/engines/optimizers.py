@@ -35,7 +35,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def state(self) -> State:
-        """Tensors from which `restore` goes on exactly; {} at the start."""
+        """Tensors from which `restore` goes on exactly, as they are until the next step; {} at the start."""
 
     @abstractmethod
     def restore(self, state: State) -> None: ...
@@ -205,7 +205,7 @@ class Lbfgs(Optimizer):
 
     def restore(self, state: State) -> None:
         self.last = (state["picture"], state["gradient"]) if state else None
-        self.pairs = Pairs.of(self.memory, state) if "moves" in state else None
+        self.pairs = Pairs.of(state) if "moves" in state else None
 
 
 class Pairs:
@@ -257,14 +257,15 @@ class Pairs:
         return found.to(self.moves)
 
     def state(self) -> State:
-        return {"moves": self.moves[self.rows], "changes": self.changes[self.rows]}
+        taken = torch.tensor(self.taken)
+        return {"moves": self.moves, "changes": self.changes, "products": self.products, "taken": taken}
 
     @classmethod
-    def of(cls, memory: int, state: State) -> Pairs:
+    def of(cls, state: State) -> Pairs:
         """Those that `state` told of."""
-        pairs = cls(memory, state["moves"][0])
-        for move, change in zip(state["moves"], state["changes"], strict=True):
-            pairs.add(move, change)
+        pairs = cls(1, state["moves"][0])
+        pairs.moves, pairs.changes = state["moves"].clone(), state["changes"].clone()
+        pairs.products, pairs.taken = state["products"].cpu().clone(), int(state["taken"])
         return pairs
 
 

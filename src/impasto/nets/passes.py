@@ -154,7 +154,8 @@ def unkept(infos: Sequence[LayerInfo], layers: Iterable[str]) -> set[int]:
     """Positions of the convolutions whose output the way back does without.
 
     Behind max pooling the gradient is not zero only where a maximum was, and a ReLU lets it pass only where that
-    maximum is above zero: the pooled map alone tells both.
+    maximum is above zero: the pooled map alone tells both. In bfloat16 on the CPU it is kept in place of where each
+    maximum was, which takes as much.
     """
     return {
         position
