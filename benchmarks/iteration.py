@@ -4,8 +4,8 @@
 
 The objective is `classic` (five style layers, content at block4_conv2). The convolutions alone: conv2d and its input
 gradient on tensors made beforehand, no ReLU, no pooling, no losses. Then: where the rest goes (in float32 on the CPU
-most convolutions are matrix products, `impasto.nets.winograd`), and page faults with and without the allocator told to
-keep big blocks.
+the way back of most convolutions is matrix products, `impasto.nets.winograd`), and page faults with and without the
+allocator told to keep big blocks.
 """
 
 from __future__ import annotations

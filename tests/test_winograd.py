@@ -46,6 +46,17 @@ def test_it_is_the_convolution(count, inputs, outputs, size, pad, seed):
     assert_close(found, F.conv2d(x.double(), turned(weight).double(), padding=pad), of_sizes)
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), sizes, st.integers(0, 1), seeds)
+def test_it_is_the_gradient_of_the_convolution(count, inputs, outputs, size, pad, seed):
+    x, weight = maps(count, inputs, size, seed).double().requires_grad_(), maps(outputs, inputs, (3, 3), seed + 1)
+    y = F.conv2d(x, weight.double(), padding=pad)
+    gradient = maps(count, outputs, (y.shape[2], y.shape[3]), seed + 2)
+    (exact,) = torch.autograd.grad(y, x, gradient.double())
+    of_sizes = F.conv_transpose2d(gradient.abs(), weight.abs(), padding=pad)
+    assert_close(Kernel(weight).convolved(gradient, 2 - pad, Scratch()), exact, of_sizes)
+
+
 @settings(deadline=None, max_examples=20)
 @given(sizes, st.sampled_from(["same", "valid"]), st.sampled_from(["relu", "linear"]), seeds)
 def test_the_way_back_by_it_is_the_gradient(size, padding, activation, seed):
@@ -87,11 +98,16 @@ def test_maps_of_more_tiles_than_are_worked_on_at_once(size):
     assert_close(Kernel(weight).convolved(x, 1, Scratch()), exact, of_sizes)
 
 
-def test_the_wide_layers_of_a_network_go_back_by_it():
+def test_the_wide_layers_of_a_network_go_back_by_it_and_their_features_stay_what_they_were():
     cnn = build_cnn(vgg_table(CATALOGUE["vgg16"]))
     network = ExplicitPass(cnn, ["block5_conv1"], dtype=torch.float32, device=CPU)
     wide = {f"block{block}_conv{place}" for block in (3, 4) for place in (1, 2, 3)} | {"block2_conv2", "block5_conv1"}
     assert going_back_by_it(network) == wide
+    picture = torch.rand(1, 3, 97, 131, generator=torch.Generator().manual_seed(0))
+    found = network.forward(picture, keep=False).features["block5_conv1"]
+    cnn.parameters = {name: parameter.double() for name, parameter in cnn.parameters.items()}
+    exact = cnn.features(picture.double(), ["block5_conv1"])["block5_conv1"]
+    assert (found - exact).norm() <= 5e-6 * exact.norm()
 
 
 def going_back_by_it(network: ExplicitPass) -> set[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -163,7 +164,7 @@ class Lbfgs(Optimizer):
         curvature = torch.dot(move.flatten(), change.flatten())
         if curvature <= 1e-10 * move.norm() * change.norm():
             return
-        self.pairs = self.pairs or Pairs(self.memory, move)
+        self.pairs = self.pairs or Pairs.none(self.memory, move)
         self.pairs.add(move, change)
 
     def direction(self, gradient: Tensor) -> Tensor:
@@ -176,11 +177,11 @@ class Lbfgs(Optimizer):
         pairs, last = self.pairs, self.pairs.last_change.view_as(gradient)
         products = pairs.products_in_order()
         scale = products[-1, -1] / torch.sum(last * self.smoothed(last)).item()
-        along = torch.linalg.solve_triangular(products, pairs.moves_along(gradient), upper=True)
-        result = self.smoothed(gradient - pairs.sum_of_changes(along).view_as(gradient)).mul_(scale)
-        back = products.diagonal()[:, None] * along - pairs.changes_along(result)
+        along = torch.linalg.solve_triangular(products, pairs.along(pairs.moves, gradient), upper=True)
+        result = self.smoothed(gradient - pairs.sum_of(pairs.changes, along).view_as(gradient)).mul_(scale)
+        back = products.diagonal()[:, None] * along - pairs.along(pairs.changes, result)
         back = torch.linalg.solve_triangular(products.mT, back, upper=False)
-        return result.add_(pairs.sum_of_moves(back).view_as(result))
+        return result.add_(pairs.sum_of(pairs.moves, back).view_as(result))
 
     def smoothed(self, x: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
         """x with every frequency multiplied by its power of `slope`.
@@ -208,17 +209,24 @@ class Lbfgs(Optimizer):
         self.pairs = Pairs.of(state) if "moves" in state else None
 
 
+@dataclass
 class Pairs:
-    """The last moves of a picture and how its gradient changed over each. like: a picture.
+    """The last moves of a picture and how its gradient changed over each, one a row.
 
-    All are rows of one block of memory each, the earliest giving its place to the next; whatever is told of them is in
-    their order in time, in float64 on the CPU.
+    The earliest gives its place to the next. What is told of them is in their order in time, in float64 on the CPU.
+    products: of each move with each change, right where the change is no earlier. taken: how many there were so far.
     """
 
-    def __init__(self, memory: int, like: Tensor) -> None:
-        self.moves, self.changes = (like.new_zeros(memory, like.numel()) for _ in range(2))
-        self.products = torch.zeros(memory, memory, dtype=torch.float64)
-        self.taken = 0
+    moves: Float[Tensor, "memory n"]
+    changes: Float[Tensor, "memory n"]
+    products: Float[Tensor, "memory memory"]
+    taken: int = 0
+
+    @classmethod
+    def none(cls, memory: int, like: Tensor) -> Pairs:
+        """Room for so many, of pictures of a size."""
+        moves, changes = (like.new_zeros(memory, like.numel()) for _ in range(2))
+        return cls(moves, changes, torch.zeros(memory, memory, dtype=torch.float64))
 
     def add(self, move: Float[Tensor, "*_"], change: Float[Tensor, "*_"]) -> None:
         row = self.taken % len(self.moves)
@@ -239,22 +247,15 @@ class Pairs:
         """Of each move with the changes over it and over later ones, above the diagonal."""
         return self.products[self.rows][:, self.rows].triu()
 
-    def moves_along(self, x: Tensor) -> Float[Tensor, "k 1"]:
-        return on_cpu(self.moves @ x.flatten())[self.rows, None]
+    def along(self, block: Float[Tensor, "memory n"], x: Tensor) -> Float[Tensor, "k 1"]:
+        """The products of the moves, or of the changes, with x."""
+        return on_cpu(block @ x.flatten())[self.rows, None]
 
-    def changes_along(self, x: Tensor) -> Float[Tensor, "k 1"]:
-        return on_cpu(self.changes @ x.flatten())[self.rows, None]
-
-    def sum_of_moves(self, weights: Float[Tensor, "k 1"]) -> Float[Tensor, " n"]:
-        return self.by_row(weights) @ self.moves
-
-    def sum_of_changes(self, weights: Float[Tensor, "k 1"]) -> Float[Tensor, " n"]:
-        return self.by_row(weights) @ self.changes
-
-    def by_row(self, weights: Float[Tensor, "k 1"]) -> Float[Tensor, " memory"]:
-        found = torch.zeros(len(self.moves), dtype=weights.dtype)
-        found[self.rows] = weights[:, 0]
-        return found.to(self.moves)
+    def sum_of(self, block: Float[Tensor, "memory n"], weights: Float[Tensor, "k 1"]) -> Float[Tensor, " n"]:
+        """The weighted sum of the moves, or of the changes."""
+        by_row = torch.zeros(len(block), dtype=weights.dtype)
+        by_row[self.rows] = weights[:, 0]
+        return by_row.to(block) @ block
 
     def state(self) -> State:
         taken = torch.tensor(self.taken)
@@ -262,11 +263,9 @@ class Pairs:
 
     @classmethod
     def of(cls, state: State) -> Pairs:
-        """Those that `state` told of."""
-        pairs = cls(1, state["moves"][0])
-        pairs.moves, pairs.changes = state["moves"].clone(), state["changes"].clone()
-        pairs.products, pairs.taken = state["products"].cpu().clone(), int(state["taken"])
-        return pairs
+        """Those that `state` told of; what becomes of them leaves it as it is."""
+        moves, changes = state["moves"].clone(), state["changes"].clone()
+        return cls(moves, changes, state["products"].cpu().clone(), int(state["taken"]))
 
 
 def on_cpu(values: Tensor) -> Float[Tensor, "*_"]:

@@ -63,7 +63,7 @@ def strips(features: Float[Tensor, "c h w"]) -> Iterator[tuple[slice, Float[Tens
     if places.is_contiguous():
         yield slice(0, height), places.reshape(-1, channels)
         return
-    at_once = max(1, COPIED_AT_ONCE // max(1, width * channels))
+    at_once = max(1, min(height, COPIED_AT_ONCE // max(1, width * channels)))
     copied = features.new_empty(at_once, width, channels)
     for top in range(0, height, at_once):
         rows = slice(top, min(top + at_once, height))

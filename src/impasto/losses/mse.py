@@ -46,6 +46,7 @@ class Mse(PlaceLoss):
         self, features: Float[Tensor, "c h w"], target: Float[Tensor, "c h w"], constants: Stats, place: Place
     ) -> Stats:
         owned = place.owned.relative_to(place.window)
+        # torch gives `apply` no types.
         return {"error": SquaredError.apply(owned.of(features), owned.of(target))}  # type: ignore[no-untyped-call]
 
     def distance(self, stats: Stats, constants: Stats) -> Float[Tensor, ""]:

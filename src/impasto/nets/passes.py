@@ -343,28 +343,28 @@ def convolved(x: Tensor, prepared: Prepared, row: Conv, slab: Slab | None) -> Te
     """A convolution with its activation; where oneDNN or cuDNN can, the ReLU is done as each value is written."""
     weight, bias, _ = prepared
     steps, pads = [row.stride] * 2, [pad_of(row)] * 2
-    fused = "relu" if row.activation == "relu" else "none"
+    relu = row.activation == "relu"
     if slab and by_onednn(x):
         shape = (len(x), row.filters, *(out_size(length, row) for length in x.shape[2:]))
-        y = convolved_into(new_maps(shape, x, slab), x, weight, bias, pads, steps, fused)
-        return y if fused == "relu" else activate_(y, row.activation)
-    if fused == "relu" and by_onednn(x):
-        y = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, steps, [1, 1], 1, fused, [], "")
+        y = convolved_into(new_maps(shape, x, slab), x, weight, bias, pads, steps, relu=relu)
+        return y if relu else activate_(y, row.activation)
+    if relu and by_onednn(x):
+        y = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, pads, steps, [1, 1], 1, "relu", [], "")
         assert isinstance(y, Tensor)
         return y
-    if fused == "relu" and x.device.type == "cuda" and x.dtype == torch.bfloat16:
+    if relu and x.device.type == "cuda" and x.dtype == torch.bfloat16:
         # Half of the time of the three kernels it replaces, seen on an H200.
         return torch.cudnn_convolution_relu(x, weight, bias, steps, pads, [1, 1], 1)
     return activate_(F.conv2d(x, weight, bias, steps, pads), row.activation)
 
 
 def convolved_into(
-    y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, pads: list[int], steps: list[int], activation: str
+    y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, pads: list[int], steps: list[int], *, relu: bool
 ) -> Tensor:
     """oneDNN's convolution, in memory that is there; it can only add to what is in it."""
     y.zero_()
     torch.ops.mkldnn._convolution_pointwise_.binary(
-        y, x, weight, bias, pads, steps, [1, 1], 1, "add", 1.0, None if activation == "none" else activation, [], None
+        y, x, weight, bias, pads, steps, [1, 1], 1, "add", 1.0, "relu" if relu else None, [], None
     )
     return y
 
@@ -377,7 +377,7 @@ def input_gradient(
     if isinstance(turned, Kernel):
         return turned.convolved(gradient, pad, scratch, slab)
     if turned is not None and slab:
-        return convolved_into(new_maps(x.shape, x, slab), gradient, turned, None, [pad] * 2, [1, 1], "none")
+        return convolved_into(new_maps(x.shape, x, slab), gradient, turned, None, [pad] * 2, [1, 1], relu=False)
     if turned is not None:
         return F.conv2d(gradient, turned, padding=pad)
     result = aten.convolution_backward(
