@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import nibabel
@@ -343,6 +344,37 @@ def test_a_file_cut_anywhere_is_refused(kind: str, tmp_path: Path, head: np.ndar
         short.write_bytes(data[: int(share * len(data))])
         with pytest.raises(UserError, match="short"):
             read_scan(short)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_dicom_cut_at_any_byte_of_its_header_is_refused(tmp_path: Path, head: np.ndarray) -> None:
+    dicom_slice(np.rint(head[3]), tmp_path / "whole.dcm", 0, "1.2.5")
+    data = (tmp_path / "whole.dcm").read_bytes()
+    short = tmp_path / "short.dcm"
+    for length in range(len(data) - head[3].size * 2):
+        short.write_bytes(data[:length])
+        with pytest.raises(UserError, match="short"):
+            read_scan(short)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+@pytest.mark.parametrize("is_series", [False, True])
+def test_dicom_with_any_byte_of_its_header_changed_is_read_or_refused(
+    is_series: bool, tmp_path: Path, head: np.ndarray
+) -> None:
+    folder = tmp_path / "series"
+    folder.mkdir()
+    for place in (0, 1):
+        dicom_slice(np.rint(head[place]), folder / f"{place}.dcm", place * SPACING_MM, "1.2.5", place)
+    spoilt = folder / "1.dcm"
+    data = bytearray(spoilt.read_bytes())
+    for place in range(132, len(data) - head[1].size * 2):
+        for bits in (0x01, 0x80):
+            data[place] ^= bits
+            spoilt.write_bytes(data)
+            data[place] ^= bits
+            with suppress(UserError):
+                read_scan(folder if is_series else spoilt)
 
 
 def test_dicom_without_a_needed_field(tmp_path: Path, head: np.ndarray) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -44,11 +45,30 @@ SHORTEST_NAME, SHORTEST_NUMBER = 2, 4
 
 def read_dicom(path: Path) -> Scan:
     if not path.is_dir():
-        return scan_of(path, [read_file(path)])
+        with damage_told(path):
+            return scan_of(path, [read_file(path)])
     files = [file for file in sorted(path.iterdir()) if is_dicom(file)]
     if not files:
         raise UserError(f"{path} holds no DICOM files: name the folder of one series.")
-    return scan_of(path, in_order(path, [read_file(file) for file in files]))
+    datasets = [read_file(file) for file in files]
+    with damage_told(path):
+        return scan_of(path, in_order(path, datasets))
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """UserError where a header or its pixels cannot be understood.
+
+    pydicom and each of its codecs have errors of their own for it, of no common class: bytes missing in a length, a
+    number that is no number, a kind of value there is none of.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is damaged or cut short ({text}): get a whole copy.") from None
 
 
 def is_dicom(file: Path) -> bool:
@@ -61,18 +81,15 @@ def is_dicom(file: Path) -> bool:
 
 def read_file(file: Path) -> FileDataset:
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
     if not file.is_file():
         raise UserError(f"{file} is no ordinary file; name a scan.")
     if not is_dicom(file):
         raise UserError(f"{file} is neither DICOM, NIfTI (.nii, .nii.gz) nor TIFF: convert it to one of them.")
-    try:
+    with damage_told(file):
         dataset = dcmread(file)
         dataset.decode()
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise UserError(f"{file} is damaged or cut short ({error}): get a whole copy.") from None
-    check_pixels(file, dataset)
+        check_pixels(file, dataset)
     return dataset
 
 
@@ -178,12 +195,8 @@ def scan_of(path: Path, datasets: list[FileDataset]) -> Scan:
 
 def parts_of(dataset: FileDataset) -> list[Part]:
     """One part a frame."""
-    try:
+    with damage_told(Path(dataset.filename)):
         pixels = dataset.pixel_array
-    except Exception as error:
-        # Each codec has errors of its own; all of them mean that the pixels are not what the header says.
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{dataset.filename} is damaged or cut short ({text}): get a whole copy.") from None
     frames = pixels.reshape(-1, *pixels.shape[-2:])
     signed = dataset.PixelRepresentation == 1
     bits = dataset.BitsStored - signed
