@@ -61,7 +61,8 @@ class Objective:
 
     The means are weighted by the layers' and the styles' own weights; every distance is relative, so that the
     weights mean the same at every size and for every network. turn: number of the evaluation; losses that compare
-    samples read others each turn. anchor: what is added for going away from a coarser picture.
+    samples read others each turn. anchor: what is added for going away from a coarser picture. emphasis: how many times
+    as much content counts in the gradient as it does in the value.
 
     A picture is gone through twice: `measure` adds up the sums of all tiles, `bands` takes each tile's share of the
     gradient. A single tile is run once.
@@ -71,7 +72,7 @@ class Objective:
         self, network: NetworkPass, terms: list[Term], tv_weight: float, tiling: Tiling, surface: Surface
     ) -> None:
         self.network, self.terms, self.tv_weight, self.tiling = network, terms, tv_weight, tiling
-        self.surface, self.turn = surface, 0
+        self.surface, self.turn, self.emphasis = surface, 0, 1.0
         self.anchor: Anchor | None = None
         self.groups = grouped(terms)
 
@@ -112,7 +113,8 @@ class Objective:
                 ]
                 distance = group.distance(leaves)
                 moving = [leaf for stats in leaves for leaf in stats.values() if leaf.requires_grad]
-                found = iter(torch.autograd.grad(group.weight * distance, moving))
+                weight = group.weight * (self.emphasis if group.kind == "content" else 1.0)
+                found = iter(torch.autograd.grad(weight * distance, moving))
             distances += [distance.detach()] * len(own)
             slopes += [{name: next(found) for name, leaf in stats.items() if leaf.requires_grad} for stats in leaves]
         return distances, slopes

@@ -26,6 +26,10 @@ from impasto.nets.passes import NetworkPass
 from impasto.picture import Picture
 
 MOST_FAILURES = 5
+# How many times as much content counts at the beginning of a scale, and when it has come down to what it is: after so
+# many iterations, or after this share of the scale. Else the first steps towards the style wreck content that all later
+# ones have to bring back: a tenth of the iterations (`benchmarks.fewer`).
+CONTENT_FIRST, FIRST_ITERATIONS, FIRST_SHARE = 5.0, 20, 0.2
 Rgb = Float[Tensor, "1 3 h w"]
 
 
@@ -224,7 +228,7 @@ class Optimization:
         step = self.step_in_place if self.stage.in_place else self.step
         self.entered_s = self.seconds
         while self.at.done < self.stage.scale.iterations and (self.at.done == 0 or self.seconds < self.end_s):
-            self.objective.turn = self.at.done
+            self.objective.turn, self.objective.emphasis = self.at.done, self.emphasis
             entry = step()
             self.at.done += 1
             reason = self.tell(entry)
@@ -276,6 +280,12 @@ class Optimization:
         slice_s = self.task.ends_s[self.at.scale] - self.entered_s
         by_time = (self.seconds - self.entered_s) / slice_s if slice_s > 0 else 1.0
         return min(1.0, max(by_count, by_time))
+
+    @property
+    def emphasis(self) -> float:
+        """Of content in the iteration to come."""
+        left = 1 - max(self.at.done / FIRST_ITERATIONS, self.progress / FIRST_SHARE)
+        return 1 + (CONTENT_FIRST - 1) * max(0.0, left)
 
     def note(self, value: Value, picture: Rgb | None) -> Entry:
         """Write a value into the history, and keep the picture, where it is a good one, if none was better."""

@@ -146,42 +146,30 @@ class Lbfgs(Optimizer):
 
     def __init__(self, learning_rate: float | None = None) -> None:
         super().__init__(learning_rate)
-        self.last: tuple[Tensor, Tensor] | None = None
+        # The picture of the last step, its gradient, and that smoothed.
+        self.last: tuple[Tensor, Tensor, Tensor] | None = None
         self.pairs: Pairs | None = None
         self.gains: Tensor | None = None
 
     def step(self, picture: Tensor, gradient: Tensor, total: float, progress: float) -> Tensor:
+        smoothed = self.smoothed(gradient)
         if self.last is not None:
-            self.learn(picture - self.last[0], gradient - self.last[1])
-        self.last = (picture.clone(), gradient.clone())
+            self.learn(picture, gradient, smoothed)
+        self.last = (picture.clone(), gradient.clone(), smoothed)
         if self.pairs is None:
-            move = self.smoothed(gradient)
-            return picture - self.rate * self.first_step * move / (move.abs().mean() + 1e-30)
-        return picture.sub(self.direction(gradient), alpha=self.rate)
+            return picture - self.rate * self.first_step * smoothed / (smoothed.abs().mean() + 1e-30)
+        return picture.sub(self.pairs.direction(smoothed), alpha=self.rate)
 
-    def learn(self, move: Tensor, change: Tensor) -> None:
+    def learn(self, picture: Tensor, gradient: Tensor, smoothed: Tensor) -> None:
         """Take in how the gradient changed over the last move."""
+        assert self.last is not None
+        move, change = picture - self.last[0], gradient - self.last[1]
         curvature = torch.dot(move.flatten(), change.flatten())
-        if curvature <= 1e-10 * move.norm() * change.norm():
-            return
-        self.pairs = self.pairs or Pairs.none(self.memory, move)
-        self.pairs.add(move, change)
-
-    def direction(self, gradient: Tensor) -> Tensor:
-        """The gradient times the approximate inverse of the curvature.
-
-        What the two loops come to, in the compact form (Byrd, Nocedal & Schnabel 1994, eq. 3.13): products with all
-        moves or all changes at once take half the time of one after the other.
-        """
-        assert self.pairs is not None
-        pairs, last = self.pairs, self.pairs.last_change.view_as(gradient)
-        products = pairs.products_in_order()
-        scale = products[-1, -1] / torch.sum(last * self.smoothed(last)).item()
-        along = torch.linalg.solve_triangular(products, pairs.along(pairs.moves, gradient), upper=True)
-        result = self.smoothed(gradient - pairs.sum_of(pairs.changes, along).view_as(gradient)).mul_(scale)
-        back = products.diagonal()[:, None] * along - pairs.along(pairs.changes, result)
-        back = torch.linalg.solve_triangular(products.mT, back, upper=False)
-        return result.add_(pairs.sum_of(pairs.moves, back).view_as(result))
+        if curvature > 1e-10 * move.norm() * change.norm():
+            self.pairs = self.pairs or Pairs.none(self.memory, move)
+            self.pairs.add(move, smoothed - self.last[2], self.last[1], gradient)
+        elif self.pairs is not None:
+            self.pairs.see(gradient)
 
     def smoothed(self, x: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
         """x with every frequency multiplied by its power of `slope`.
@@ -202,74 +190,77 @@ class Lbfgs(Optimizer):
         if self.last is None:
             return {}
         pairs = {} if self.pairs is None else self.pairs.state()
-        return {"picture": self.last[0], "gradient": self.last[1], **pairs}
+        return dict(zip(("picture", "gradient", "smoothed"), self.last, strict=True)) | pairs
 
     def restore(self, state: State) -> None:
-        self.last = (state["picture"], state["gradient"]) if state else None
-        self.pairs = Pairs.of(state) if "moves" in state else None
+        self.last = (state["picture"], state["gradient"], state["smoothed"]) if state else None
+        self.pairs = Pairs.of(state) if "rows" in state else None
 
 
 @dataclass
 class Pairs:
-    """The last moves of a picture and how its gradient changed over each, one a row.
+    """The last moves of a picture and how its gradient, smoothed, changed over each.
 
-    The earliest gives its place to the next. What is told of them is in their order in time, in float64 on the CPU.
-    products: of each move with each change, right where the change is no earlier. taken: how many there were so far.
+    The earliest gives its place to the next. rows: the moves, and below them the changes of the smoothed gradient.
+    products: of each row with each change of the gradient itself, right where the change is no earlier. along: of each
+    row with the last gradient. These are in float64 on the CPU. taken: how many pairs there were so far.
     """
 
-    moves: Float[Tensor, "memory n"]
-    changes: Float[Tensor, "memory n"]
-    products: Float[Tensor, "memory memory"]
+    rows: Float[Tensor, "both n"]
+    products: Float[Tensor, "2 memory memory"]
+    along: Float[Tensor, "2 memory"]
     taken: int = 0
 
     @classmethod
     def none(cls, memory: int, like: Tensor) -> Pairs:
         """Room for so many, of pictures of a size."""
-        moves, changes = (like.new_zeros(memory, like.numel()) for _ in range(2))
-        return cls(moves, changes, torch.zeros(memory, memory, dtype=torch.float64))
+        products = torch.zeros(2, memory, memory, dtype=torch.float64)
+        return cls(like.new_zeros(2 * memory, like.numel()), products, products[:, 0].clone())
 
-    def add(self, move: Float[Tensor, "*_"], change: Float[Tensor, "*_"]) -> None:
-        row = self.taken % len(self.moves)
-        self.moves[row], self.changes[row] = move.flatten(), change.flatten()
-        self.products[:, row] = on_cpu(self.moves @ self.changes[row])
+    def add(self, move: Tensor, change: Tensor, before: Tensor, gradient: Tensor) -> None:
+        """Take in a move, how the smoothed gradient changed over it, and the gradient before and after it."""
+        memory = self.along.shape[1]
+        place = self.taken % memory
+        for kind, values in enumerate((move.flatten(), change.flatten())):
+            self.rows[kind * memory + place] = values
+            self.along[kind, place] = float(torch.dot(values, before.flatten()))
+        self.products[:, :, place] = self.see(gradient)
         self.taken += 1
 
-    @property
-    def rows(self) -> list[int]:
-        memory = len(self.moves)
-        return [index % memory for index in range(max(0, self.taken - memory), self.taken)]
+    def see(self, gradient: Tensor) -> Float[Tensor, "2 memory"]:
+        """Take in the gradient; what the rows' products with it are more than with the one before."""
+        before = self.along
+        self.along = (self.rows @ gradient.flatten()).cpu().double().view_as(before)
+        return self.along - before
 
-    @property
-    def last_change(self) -> Float[Tensor, " n"]:
-        return self.changes[self.rows[-1]]
+    def direction(self, smoothed: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
+        """The last gradient, here smoothed, times the approximate inverse of the curvature.
 
-    def products_in_order(self) -> Float[Tensor, "k k"]:
-        """Of each move with the changes over it and over later ones, above the diagonal."""
-        return self.products[self.rows][:, self.rows].triu()
-
-    def along(self, block: Float[Tensor, "memory n"], x: Tensor) -> Float[Tensor, "k 1"]:
-        """The products of the moves, or of the changes, with x."""
-        return on_cpu(block @ x.flatten())[self.rows, None]
-
-    def sum_of(self, block: Float[Tensor, "memory n"], weights: Float[Tensor, "k 1"]) -> Float[Tensor, " n"]:
-        """The weighted sum of the moves, or of the changes."""
-        by_row = torch.zeros(len(block), dtype=weights.dtype)
-        by_row[self.rows] = weights[:, 0]
-        return by_row.to(block) @ block
+        What the two loops of algorithm 7.4 come to, in the compact form (Byrd, Nocedal & Schnabel 1994, eq. 2.26), with
+        smoothing in the place of the identity: products with all rows at once take half the time of one after the other.
+        """
+        memory = self.along.shape[1]
+        order = [index % memory for index in range(max(0, self.taken - memory), self.taken)]
+        along_moves, along_changes = self.along[:, order, None]
+        of_moves, of_changes = self.products[:, order][:, :, order].triu()
+        of_changes = of_changes + of_changes.triu(1).mT
+        scale = of_moves[-1, -1] / of_changes[-1, -1]
+        first = torch.linalg.solve_triangular(of_moves, along_moves, upper=True)
+        second = of_moves.diagonal()[:, None] * first - scale * (along_changes - of_changes @ first)
+        second = torch.linalg.solve_triangular(of_moves.mT, second, upper=False)
+        weights = torch.zeros_like(self.along)
+        weights[0, order], weights[1, order] = second[:, 0], -scale * first[:, 0]
+        return (smoothed * scale).add_((weights.flatten().to(self.rows) @ self.rows).view_as(smoothed))
 
     def state(self) -> State:
         taken = torch.tensor(self.taken)
-        return {"moves": self.moves, "changes": self.changes, "products": self.products, "taken": taken}
+        return {"rows": self.rows, "products": self.products, "along": self.along, "taken": taken}
 
     @classmethod
     def of(cls, state: State) -> Pairs:
         """Those that `state` told of; what becomes of them leaves it as it is."""
-        moves, changes = state["moves"].clone(), state["changes"].clone()
-        return cls(moves, changes, state["products"].cpu().clone(), int(state["taken"]))
-
-
-def on_cpu(values: Tensor) -> Float[Tensor, "*_"]:
-    return values.cpu().double()
+        rows, products, along = (state[name].clone() for name in ("rows", "products", "along"))
+        return cls(rows, products.cpu(), along.cpu(), int(state["taken"]))
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "lbfgs": Lbfgs, "gd": GradientDescent}

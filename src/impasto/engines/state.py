@@ -15,7 +15,7 @@ from torch import Tensor
 from impasto.errors import UserError
 from impasto.events import Entry
 
-FORMAT = "impasto-snapshot-3"
+FORMAT = "impasto-snapshot-4"
 
 
 @dataclass

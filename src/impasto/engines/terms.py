@@ -66,7 +66,7 @@ class Group:
     """Terms that have one distance: a single one, or those of all layers whose loss takes layers together."""
 
     def __init__(self, terms: list[Term]) -> None:
-        self.terms, self.loss = terms, terms[0].loss
+        self.terms, self.loss, self.kind = terms, terms[0].loss, terms[0].kind
         self.weights: list[float] = []
         self.scales: list[float] = []
         self.reference: Stats = {}
