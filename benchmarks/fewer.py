@@ -24,7 +24,7 @@ from benchmarks.data import eval_pairs
 from benchmarks.judge import TOWARDS_IT
 from benchmarks.verdict import verdict
 from impasto.engines.objective import Objective, build_objective
-from impasto.engines.optimize import Task
+from impasto.engines.optimize import Task, emphasis_of_content
 from impasto.engines.optimizers import Adam, Lbfgs, Optimizer
 from impasto.job import StyleJob
 from impasto.nets.loaded import Loaded
@@ -34,6 +34,41 @@ from impasto.run import Optimize, prepare_run
 Trace = list[tuple[float, float]]
 """Evaluations so far, and the objective there, at full size."""
 HALF_SIZE_EVALUATIONS = 20
+
+
+class Loops(Lbfgs):
+    """By two loops over lists of pairs (Nocedal & Wright, algorithm 7.4), which may be changed from outside."""
+
+    def __init__(self, learning_rate: float | None = None) -> None:
+        super().__init__(learning_rate)
+        self.moves: list[Tensor] = []
+        self.changes: list[Tensor] = []
+
+    def step(self, picture: Tensor, gradient: Tensor, total: float, progress: float) -> Tensor:
+        if self.last is not None:
+            move, change = picture - self.last[0], gradient - self.last[1]
+            if torch.sum(move * change) > 1e-10 * move.norm() * change.norm():
+                self.take(move, change)
+        self.last = (picture.clone(), gradient.clone(), gradient)
+        if not self.moves:
+            move = self.smoothed(gradient)
+            return picture - self.rate * self.first_step * move / move.abs().mean()
+        return picture - self.rate * self.direction(gradient)
+
+    def take(self, move: Tensor, change: Tensor) -> None:
+        self.moves = [*self.moves, move][-self.memory :]
+        self.changes = [*self.changes, change][-self.memory :]
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        pairs, result, along = list(zip(self.moves, self.changes, strict=True)), gradient.clone(), list[Tensor]()
+        for move, change in reversed(pairs):
+            along.append(torch.sum(move * result) / torch.sum(move * change))
+            result -= along[-1] * change
+        move, change = pairs[-1]
+        result = self.smoothed(result) * (torch.sum(move * change) / torch.sum(change * self.smoothed(change)))
+        for (move, change), share in zip(pairs, reversed(along), strict=True):
+            result += (share - torch.sum(change * result) / torch.sum(move * change)) * move
+        return result
 
 
 class Plain(Lbfgs):
@@ -58,19 +93,23 @@ class Bold(WithSlope):
     first_step = 8 / 255
 
 
+class Short(Lbfgs):
+    memory = 12
+
+
 class Long(Lbfgs):
     memory = 40
 
 
-class Learned(Lbfgs):
+class Learned(Loops):
     """The gains of frequencies learned from the pairs seen: the root of |move|^2 over |change|^2 by octave."""
 
     def __init__(self, learning_rate: float | None = None) -> None:
         super().__init__(learning_rate)
         self.sums = torch.zeros(2, 12)
 
-    def learn(self, move: Tensor, change: Tensor) -> None:
-        super().learn(move, change)
+    def take(self, move: Tensor, change: Tensor) -> None:
+        super().take(move, change)
         height, width = move.shape[2:]
         radius = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width))
         octave = (radius.clamp(min=1 / 1024).log2() + 10).long().expand(3, -1, -1)
@@ -99,11 +138,14 @@ class Problem:
     def photo(self, size: tuple[int, int]) -> Tensor:
         return self.task.photo(*size).clone()
 
-    def run(self, picture: Tensor, optimizer: Optimizer, evaluations: int) -> tuple[Tensor, list[float]]:
-        """The best picture, and the objective at each evaluation."""
+    def run(
+        self, picture: Tensor, optimizer: Optimizer, evaluations: int, content_first: bool = False
+    ) -> tuple[Tensor, list[float]]:
+        """The best picture, and the objective at each evaluation. content_first: as the program begins each scale."""
         objective = self.objectives[picture.shape[2], picture.shape[3]]
         best, least, totals = picture, math.inf, []
         for count in range(evaluations):
+            objective.emphasis = emphasis_of_content(count, count / evaluations) if content_first else 1.0
             value, gradient = objective.evaluate(picture)
             totals.append(value.total)
             if value.total < least:
@@ -139,12 +181,12 @@ def counted(totals: list[float], before: float = 0.0) -> Trace:
     return [(before + count, total) for count, total in enumerate(totals, 1)]
 
 
-def whole(make: type[Optimizer], start: str = "photo") -> Callable[[Problem, int], Trace]:
+def whole(make: type[Optimizer], start: str = "photo", content_first: bool = False) -> Callable[[Problem, int], Trace]:
     """All evaluations at full size."""
 
     def run(problem: Problem, most: int) -> Trace:
         picture = problem.photo(problem.full) if start == "photo" else problem.draft(*problem.full)
-        return counted(problem.run(picture, make(), most)[1])
+        return counted(problem.run(picture, make(), most, content_first)[1])
 
     return run
 
@@ -153,7 +195,7 @@ def from_half(carry_curvature: bool) -> Callable[[Problem, int], Trace]:
     """A few evaluations at half the size, the change carried up onto the photo; perhaps what L-BFGS learned, too."""
 
     def run(problem: Problem, most: int) -> Trace:
-        small, large = Lbfgs(), Lbfgs()
+        small, large = Loops(), Loops()
         best, _ = problem.run(problem.photo(problem.half), small, HALF_SIZE_EVALUATIONS)
         picture = problem.photo(problem.full) + enlarged(best - problem.photo(problem.half), problem.full)
         if carry_curvature:
@@ -176,15 +218,19 @@ SETTINGS: dict[str, Callable[[Problem, int], Trace]] = {
     "slope -0.7": whole(WithSlope),
     "slope -1": whole(Steep),
     "slope -0.7, bold first step": whole(Bold),
-    "the same at rate 0.8, memory 12": whole(Lbfgs),
+    "the same at rate 0.8": whole(Lbfgs),
+    "the same, memory 12": whole(Short),
     "the same, memory 40": whole(Long),
     "the same, gains learned": whole(Learned),
     "the same, from half the size": from_half(False),
     "the same, curvature carried up": from_half(True),
-    "the same, from the draft (default)": whole(Lbfgs, "draft"),
+    "the same, content first": whole(Lbfgs, "photo", True),
+    "the same, from the draft": whole(Lbfgs, "draft"),
+    "both (default)": whole(Lbfgs, "draft", True),
     "Adam, cosine": whole(Adam),
+    "Adam, from the draft, content first": whole(Adam, "draft", True),
 }
-DEFAULT = "the same, from the draft (default)"
+DEFAULT = "both (default)"
 
 
 def main() -> int:

@@ -4,9 +4,9 @@
 
 The textbook's run is `benchmarks.gatys_loop`: float32 by autograd, torch's L-BFGS with a history of 100, from the photo
 that is clamped before each evaluation; its target is the objective at its last evaluation. Ours is the program at full
-size only: coarse to fine is for the look, and is no sooner there (`benchmarks.fewer`). Both are timed from loaded
-pictures and network to a clamped 8-bit picture, one after the other on each pair, and judged as such by the same
-float32 code.
+size only: coarse to fine is for the look, and is no sooner there (`benchmarks.fewer`). Both are given the pictures at
+that size, timed from loaded pictures and network to a clamped 8-bit picture, one after the other on each pair, and
+judged as such by the same float32 code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import argparse
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -28,6 +27,7 @@ from impasto.events import Step
 from impasto.hardware import keep_big_blocks
 from impasto.job import StyleJob
 from impasto.nets.loaded import Loaded
+from impasto.picture import Picture
 from impasto.run import prepare_run
 
 LEAST_RATIO = 8.0
@@ -64,11 +64,11 @@ class Ours:
     def __init__(self, judge: Judge) -> None:
         self.judge, self.loaded = judge, Loaded()
 
-    def run(self, files: tuple[Path, Path], size: int, target: float) -> tuple[float, int]:
+    def run(self, photo: Tensor, style: Tensor, target: float) -> tuple[float, int]:
         """Seconds and iterations to a picture at or under the target; infinite where there is none."""
-        fields = TOWARDS_IT | {"photo": str(files[0]), "styles": [str(files[1])], "size": size, "pyramid_from": "off"}
-        prepared = prepare_run(StyleJob.of(fields | {"iterations": MOST_ITERATIONS}), loaded=self.loaded)
-        photo, style = read(files[0], size), read(files[1], size)
+        fields = TOWARDS_IT | {"pyramid_from": "off", "iterations": MOST_ITERATIONS}
+        pictures = [Picture(picture.numpy()) for picture in (photo, style)]
+        prepared = prepare_run(StyleJob.of(fields), photo=pictures[0], styles=pictures[1:], loaded=self.loaded)
         found: list[tuple[float, int]] = []
         judging = 0.0
         began = time.perf_counter()
@@ -99,14 +99,14 @@ def main() -> int:
     textbook, ours = Textbook(), Ours(judge)
     # Both once for a moment, so that nothing is met for the first time within a timing.
     textbook.run(read(pairs[0][0], asked.size), read(pairs[0][1], asked.size), 2)
-    ours.run(pairs[0], asked.size, 1e9)
+    ours.run(*(read(file, asked.size) for file in pairs[0]), 1e9)
     print(f"{'pair':42} {'objective':>9} {'textbook':>10} {'s each':>7} {'ours':>8} {'iterations':>10} {'ratio':>6}")
     ratios = []
     for files in pairs:
         photo, style = (read(file, asked.size) for file in files)
         seconds, picture = textbook.run(photo, style, asked.evaluations)
         target = judge.objective(picture, photo, style)
-        own, iterations = ours.run(files, asked.size, target)
+        own, iterations = ours.run(photo, style, target)
         ratios.append(seconds / own)
         name = f"{files[0].stem} + {files[1].stem}, {photo.shape[2]}x{photo.shape[1]}"
         times = f"{seconds:8.1f} s {seconds / asked.evaluations:7.2f} {own:6.1f} s {iterations:10}"

@@ -16,8 +16,9 @@ from torch import nn
 
 import impasto
 from impasto.engines.anchor import Anchor
-from impasto.engines.optimize import detail_in_common, kept_detail
-from impasto.engines.optimizers import OPTIMIZERS, Adam
+from impasto.engines.objective import Aim, build_objective
+from impasto.engines.optimize import detail_in_common, emphasis_of_content, kept_detail
+from impasto.engines.optimizers import OPTIMIZERS, Adam, Lbfgs
 from impasto.engines.scales import plan_scales
 from impasto.engines.state import Snapshot
 from impasto.errors import RunError, UserError
@@ -25,6 +26,7 @@ from impasto.events import Step
 from impasto.job import StyleJob
 from impasto.nets.cnn import Cnn, build_cnn
 from impasto.nets.layers import conv, max_pool
+from impasto.nets.passes import ExplicitPass
 from impasto.picture import Picture
 from impasto.run import Result, prepare_run
 from support import shapes_picture
@@ -67,6 +69,40 @@ def test_lbfgs_moves_broad_changes_first() -> None:
     assert (one * optimizer.smoothed(one)).sum() > 0
 
 
+def by_two_loops(pairs: list[tuple[torch.Tensor, torch.Tensor]], gradient: torch.Tensor) -> torch.Tensor:
+    """L-BFGS's direction as books write it (Nocedal & Wright, algorithm 7.4), begun from its smoothing."""
+    smoothed, result, along = Lbfgs().smoothed, gradient.clone(), []
+    for move, change in reversed(pairs):
+        along.append(torch.sum(move * result) / torch.sum(move * change))
+        result -= along[-1] * change
+    move, change = pairs[-1]
+    result = smoothed(result) * torch.sum(move * change) / torch.sum(change * smoothed(change))
+    for (move, change), share in zip(pairs, reversed(along), strict=True):
+        result += (share - torch.sum(change * result) / torch.sum(move * change)) * move
+    return result
+
+
+def test_lbfgs_goes_where_the_two_loops_go_also_past_its_memory_and_past_pairs_without_curvature() -> None:
+    generator = torch.Generator().manual_seed(0)
+    depth, middle = torch.rand(2, 1, 3, 20, 30, generator=generator).mul(10).add(0.1).unbind()
+    optimizer, pairs, refused = Lbfgs(), list[tuple[torch.Tensor, torch.Tensor]](), 0
+    picture, last = torch.full_like(middle, 0.5), None
+    for _ in range(2 * Lbfgs.memory):
+        # A sum of hollows on waves: it curves up and down.
+        gradient = depth * (picture - middle / 10) + 2 * torch.sin(30 * picture)
+        if last is not None:
+            move, change = picture - last[0], gradient - last[1]
+            curved = bool(torch.sum(move * change) > 0)
+            pairs, refused = ([*pairs, (move, change)][-Lbfgs.memory :] if curved else pairs), refused + (not curved)
+        last = (picture, gradient)
+        proposed = optimizer.step(picture, gradient, 1.0, 0.0)
+        if pairs:
+            way = optimizer.rate * by_two_loops(pairs, gradient)
+            assert float((picture - way - proposed).norm() / way.norm()) < 1e-3
+        picture = proposed.clamp(0, 1)
+    assert optimizer.pairs is not None and optimizer.pairs.taken > Lbfgs.memory and refused
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("init", ["content", "random", "style"])
 def test_every_optimizer_gets_closer_from_every_start(
@@ -99,6 +135,35 @@ def test_every_evaluated_picture_is_in_range(
     assert len(seen) == 12
     assert min(low for low, _ in seen) >= 0
     assert max(high for _, high in seen) <= 1
+
+
+def test_content_counts_more_at_first(small_cnn: Cnn) -> None:
+    assert emphasis_of_content(0, 0.0) == 5 and emphasis_of_content(10, 0.01) == 3
+    assert emphasis_of_content(20, 0.01) == emphasis_of_content(3, 0.2) == emphasis_of_content(900, 0.9) == 1
+    aim = Aim("mse", "gram", {"block2_conv2": 1.0}, {"block2_conv1": 1.0}, 5.0, 100.0, 0.0, (1.0,))
+    network = ExplicitPass(small_cnn, aim.layers, dtype=torch.float32, device=torch.device("cpu"))
+    photo, style, picture = (
+        torch.from_numpy(shapes_picture(48, 64, seed).transpose(2, 0, 1)[None].copy()) for seed in (1, 2, 3)
+    )
+    objective = build_objective(network, aim, photo, [style])
+    value, gradient = objective.evaluate(picture)
+    alone = build_objective(network, replace(aim, style_weight=0.0), photo, [style])
+    of_content = alone.evaluate(picture)[1]
+    objective.emphasis = 4.0
+    again, more = objective.evaluate(picture)
+    assert again == value, "what is told is the objective that was asked for"
+    assert float((more - gradient - 3 * of_content).norm() / of_content.norm()) < 1e-4
+
+
+def test_a_scale_begins_with_content_and_ends_as_asked(
+    stylise: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def after(factor: float, iterations: int) -> dict[str, float]:
+        monkeypatch.setattr("impasto.engines.optimize.CONTENT_FIRST", factor)
+        return stylise(init="style", iterations=iterations, pyramid_from="off").history[-1].losses
+
+    content = "content_mse/block2_conv2"
+    assert after(5.0, 10)[content] < 0.98 * after(1.0, 10)[content]
 
 
 def test_adam_takes_no_full_step_where_the_gradient_is_next_to_nothing() -> None:

@@ -647,6 +647,31 @@ def test_resizing_keeps_the_picture(size: tuple[int, int]) -> None:
     np.testing.assert_allclose(resized.pixels[0, 2:-2, x], column[2:-2], atol=0.05)
 
 
+@settings(deadline=None)
+@given(*[st.integers(8, 90)] * 4)
+def test_resizing_leaves_everything_where_it_is(height: int, width: int, new_height: int, new_width: int) -> None:
+    def slopes(rows: int, columns: int) -> np.ndarray:
+        down, right = (np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns
+        return np.stack([*np.meshgrid(right, down), np.full((rows, columns), 0.5)]).astype(np.float32)
+
+    resized = Picture(slopes(height, width)).resized(new_height, new_width).pixels
+    # What the last places are made of is continued beyond the border, and is flatter there.
+    rows, columns = (min(new // 3, 4 * new // old + 4) for old, new in ((height, new_height), (width, new_width)))
+    inside = (slice(None), slice(rows, new_height - rows), slice(columns, new_width - columns))
+    off = np.abs(resized - slopes(new_height, new_width))[inside]
+    assert (off[0] * new_width).max() < 0.1 and (off[1] * new_height).max() < 0.1, "in pixels of the result"
+    np.testing.assert_allclose(off[2], 0, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(*[st.integers(8, 60)] * 2, *[st.integers(60, 130)] * 2)
+def test_enlarging_is_the_same_from_either_end(height: int, width: int, new_height: int, new_width: int) -> None:
+    pixels = np.random.default_rng(0).random((3, height, width), dtype=np.float32)
+    turned = np.ascontiguousarray(pixels[:, ::-1, ::-1])
+    one, two = (Picture(array).resized(new_height, new_width).pixels for array in (pixels, turned))
+    np.testing.assert_allclose(one, two[:, ::-1, ::-1], atol=0.04)
+
+
 def test_resizing_does_not_let_hidden_colours_bleed() -> None:
     pixels = np.zeros((3, 40, 40), dtype=np.float32)
     pixels[0, :, :21], pixels[1, :, 21:] = 1, 1

@@ -182,7 +182,8 @@ class Picture:
         return replace(self, pixels=pixels, alpha=alpha)
 
     def resized(self, height: int, width: int) -> "Picture":
-        """The picture at another size in pixels (Lanczos, antialiased), colours weighted by their opacity."""
+        """The picture at another size in pixels (smaller by Lanczos, antialiased; larger by bicubic interpolation), colours
+        weighted by their opacity."""
         if (height, width) == self.size_hw:
             return self
         if self.alpha is None:
@@ -450,16 +451,27 @@ def _interleave(planes: list[Float32[np.ndarray, "h w"]], top: int, dtype: type)
 
 
 def _resize(
-    planes: Float32[np.ndarray, "c h w"], height: int, width: int, kernel: str = "lanczos3"
+    planes: Float32[np.ndarray, "c h w"], height: int, width: int, larger: str = "bicubic"
 ) -> Float32[np.ndarray, "c h2 w2"]:
-    """The planes at another size. A Lanczos kernel may overshoot their range."""
+    """The planes at another size: by Lanczos, antialiased, along a side that becomes smaller, by an interpolator of
+    libvips along one that becomes larger. Lanczos and bicubic may overshoot their range."""
     resized = np.empty((len(planes), height, width), dtype=np.float32)
     # One by one, so that of a large picture no second copy is held.
     for plane, out in zip(planes, resized, strict=True):
         image = _vips().Image.new_from_array(np.ascontiguousarray(plane))
-        image = image.resize(width / image.width, vscale=height / image.height, kernel=kernel)
+        image = image.resize(min(1.0, width / image.width), vscale=min(1.0, height / image.height), kernel="lanczos3")
+        if (image.height, image.width) != (height, width):
+            image = _enlarged(image, height, width, larger)
         out[:] = _to_numpy(image)[..., 0]
     return resized
+
+
+def _enlarged(image: Any, height: int, width: int, interpolator: str) -> Any:
+    """A libvips image at a larger size, centre on centre; its own `resize` lays all half a pixel lower and further right
+    (libvips issue 943)."""
+    matrix, by = [width / image.width, 0, 0, height / image.height], _vips().Interpolate.new(interpolator)
+    centred = {"idx": 0.5, "idy": 0.5, "odx": -0.5, "ody": -0.5}
+    return image.affine(matrix, interpolate=by, oarea=[0, 0, width, height], extend="copy", **centred)
 
 
 def _clipped(planes: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
@@ -490,7 +502,7 @@ def _unpremultiply(
         return colours
     coarse = _unpremultiply(_halve(weighted), _halve(weight[None])[0])
     _, height, width = coarse.shape
-    spread = _resize(coarse, 2 * height, 2 * width, kernel="linear")[:, : weight.shape[0], : weight.shape[1]]
+    spread = _resize(coarse, 2 * height, 2 * width, "bilinear")[:, : weight.shape[0], : weight.shape[1]]
     return np.where(known, colours, spread)
 
 

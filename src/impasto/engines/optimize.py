@@ -228,7 +228,8 @@ class Optimization:
         step = self.step_in_place if self.stage.in_place else self.step
         self.entered_s = self.seconds
         while self.at.done < self.stage.scale.iterations and (self.at.done == 0 or self.seconds < self.end_s):
-            self.objective.turn, self.objective.emphasis = self.at.done, self.emphasis
+            self.objective.turn = self.at.done
+            self.objective.emphasis = emphasis_of_content(self.at.done, self.progress)
             entry = step()
             self.at.done += 1
             reason = self.tell(entry)
@@ -281,12 +282,6 @@ class Optimization:
         by_time = (self.seconds - self.entered_s) / slice_s if slice_s > 0 else 1.0
         return min(1.0, max(by_count, by_time))
 
-    @property
-    def emphasis(self) -> float:
-        """Of content in the iteration to come."""
-        left = 1 - max(self.at.done / FIRST_ITERATIONS, self.progress / FIRST_SHARE)
-        return 1 + (CONTENT_FIRST - 1) * max(0.0, left)
-
     def note(self, value: Value, picture: Rgb | None) -> Entry:
         """Write a value into the history, and keep the picture, where it is a good one, if none was better."""
         at, scale = self.at, self.stage.scale
@@ -336,6 +331,12 @@ class Optimization:
 
     def snapshot(self) -> Snapshot:
         return replace(self.at, optimizer=self.optimizer.state(), seconds=self.seconds)
+
+
+def emphasis_of_content(done: int, progress: float) -> float:
+    """How many times as much content counts in the iteration after `done` ones, the share `progress` of a scale."""
+    left = 1 - max(done / FIRST_ITERATIONS, progress / FIRST_SHARE)
+    return 1 + (CONTENT_FIRST - 1) * max(0.0, left)
 
 
 def kept_detail(picture: Rgb, photo: Rgb, styles: Sequence[Float[Tensor, "1 3 _ _"]]) -> float:

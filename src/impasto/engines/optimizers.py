@@ -237,7 +237,7 @@ class Pairs:
         """The last gradient, here smoothed, times the approximate inverse of the curvature.
 
         What the two loops of algorithm 7.4 come to, in the compact form (Byrd, Nocedal & Schnabel 1994, eq. 2.26), with
-        smoothing in the place of the identity: products with all rows at once take half the time of one after the other.
+        smoothing in the place of the identity: products with all rows at once take half the time of one by one.
         """
         memory = self.along.shape[1]
         order = [index % memory for index in range(max(0, self.taken - memory), self.taken)]
