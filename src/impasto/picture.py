@@ -182,8 +182,8 @@ class Picture:
         return replace(self, pixels=pixels, alpha=alpha)
 
     def resized(self, height: int, width: int) -> "Picture":
-        """The picture at another size in pixels (smaller by Lanczos, antialiased; larger by bicubic interpolation), colours
-        weighted by their opacity."""
+        """The picture at another size in pixels, colours weighted by their opacity: smaller by Lanczos, antialiased, and
+        larger by bicubic interpolation."""
         if (height, width) == self.size_hw:
             return self
         if self.alpha is None:
@@ -467,7 +467,7 @@ def _resize(
 
 
 def _enlarged(image: Any, height: int, width: int, interpolator: str) -> Any:
-    """A libvips image at a larger size, centre on centre; its own `resize` lays all half a pixel lower and further right
+    """A libvips image at a larger size, centre on centre; its own `resize` lays all half a pixel low and to the right
     (libvips issue 943)."""
     matrix, by = [width / image.width, 0, 0, height / image.height], _vips().Interpolate.new(interpolator)
     centred = {"idx": 0.5, "idy": 0.5, "odx": -0.5, "ody": -0.5}
