@@ -182,7 +182,7 @@ class Picture:
         return replace(self, pixels=pixels, alpha=alpha)
 
     def resized(self, height: int, width: int) -> "Picture":
-        """The picture at another size in pixels, colours weighted by their opacity: smaller by Lanczos, antialiased, and
+        """The picture at another size in pixels, colours weighted by their opacity: smaller by Lanczos, antialiased,
         larger by bicubic interpolation."""
         if (height, width) == self.size_hw:
             return self
