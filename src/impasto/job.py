@@ -225,7 +225,9 @@ class StyleJob(BaseModel):
         "mse", description="How content is compared: " + ", ".join(losses.LOSSES["content"]) + "."
     )
     style_loss: str = Field("gram", description="How style is compared: " + ", ".join(losses.LOSSES["style"]) + ".")
-    content_weight: Weight = Field(5.0, description="More keeps more of the photo.")
+    content_weight: Weight = Field(
+        5.0, description="More keeps more of the photo; it begins at five times as much and soon comes down to this."
+    )
     style_weight: Weight = Field(100.0, description="More gives more of the style.")
     tv_weight: Weight = Field(0.0, description="Total variation: more gives smoother pictures with less grain.")
     style_scale: float = Field(
