@@ -34,7 +34,7 @@ SHARE_OF_FREE = 0.6
 TILE_SIDES_PX = (2048, 1536, 1024, 768, 512, 384, 256)
 # Pictures kept through an iteration and, behind the activations, while a step is worked out.
 STYLE_COPIES = 4 / 3
-KEPT_PICTURES = {"lbfgs": 7 + 2 * Lbfgs.memory, "adam": 6, "gd": 4}
+KEPT_PICTURES = {"lbfgs": 8 + 2 * Lbfgs.memory, "adam": 6, "gd": 4}
 STEP_PICTURES = {"lbfgs": 3, "adam": 4, "gd": 2}
 
 

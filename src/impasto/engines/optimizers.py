@@ -236,8 +236,8 @@ class Pairs:
     def direction(self, smoothed: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
         """The last gradient, here smoothed, times the approximate inverse of the curvature.
 
-        What the two loops of algorithm 7.4 come to, in the compact form (Byrd, Nocedal & Schnabel 1994, eq. 2.26), with
-        smoothing in the place of the identity: products with all rows at once take half the time of one by one.
+        What the two loops of algorithm 7.4 come to, in the compact form (Byrd, Nocedal & Schnabel 1994, theorem 2.2),
+        begun from the smoothing: products with all rows at once take half the time of one after the other.
         """
         memory = self.along.shape[1]
         order = [index % memory for index in range(max(0, self.taken - memory), self.taken)]
