@@ -250,7 +250,8 @@ class Pairs:
         second = torch.linalg.solve_triangular(of_moves.mT, second, upper=False)
         weights = torch.zeros_like(self.along)
         weights[0, order], weights[1, order] = second[:, 0], -scale * first[:, 0]
-        return (smoothed * scale).add_((weights.flatten().to(self.rows) @ self.rows).view_as(smoothed))
+        of_rows: Tensor = weights.flatten().to(self.rows) @ self.rows
+        return of_rows.view_as(smoothed).add_(smoothed, alpha=float(scale))
 
     def state(self) -> State:
         taken = torch.tensor(self.taken)
