@@ -330,13 +330,17 @@ def test_options_that_do_not_fit(
     assert not Path("out.nii").exists()
 
 
-def test_without_the_extra_it_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+@pytest.mark.parametrize(("module", "name"), [("nibabel", "nii"), ("pydicom", "dcm"), ("tifffile", "tif")])
+def test_without_the_extra_it_says_which(
+    module: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     from impasto.cli.main import main
 
-    monkeypatch.setitem(sys.modules, "nibabel", None)
+    monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.chdir(tmp_path)
-    Path("scan.nii").write_bytes(b"x")
-    assert main(["harmonize", "scan.nii", "--to", "scan.nii", "-o", "out.nii"]) == 2
+    scan = f"scan.{name}"
+    Path(scan).write_bytes(b"x")
+    assert main(["harmonize", scan, "--to", scan, "-o", f"out.{name}"]) == 2
     assert "pip install 'impasto[medical]'" in capsys.readouterr().err
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 import nibabel
@@ -357,6 +356,21 @@ def test_dicom_cut_at_any_byte_of_its_header_is_refused(tmp_path: Path, head: np
             read_scan(short)
 
 
+def read_or_refused(path: Path, spoilt: Path, places: range) -> tuple[list[Scan], list[str]]:
+    """What is read, and what is said where nothing is, of a path with one byte of a file of it changed at a time."""
+    data, read, refused = bytearray(spoilt.read_bytes()), list[Scan](), list[str]()
+    for place in places:
+        for bits in (0x01, 0x80):
+            data[place] ^= bits
+            spoilt.write_bytes(data)
+            data[place] ^= bits
+            try:
+                read.append(read_scan(path))
+            except UserError as error:
+                refused.append(str(error))
+    return read, refused
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 @pytest.mark.parametrize("is_series", [False, True])
 def test_dicom_with_any_byte_of_its_header_changed_is_read_or_refused(
@@ -367,14 +381,19 @@ def test_dicom_with_any_byte_of_its_header_changed_is_read_or_refused(
     for place in (0, 1):
         dicom_slice(np.rint(head[place]), folder / f"{place}.dcm", place * SPACING_MM, "1.2.5", place)
     spoilt = folder / "1.dcm"
-    data = bytearray(spoilt.read_bytes())
-    for place in range(132, len(data) - head[1].size * 2):
-        for bits in (0x01, 0x80):
-            data[place] ^= bits
-            spoilt.write_bytes(data)
-            data[place] ^= bits
-            with suppress(UserError):
-                read_scan(folder if is_series else spoilt)
+    places = range(132, spoilt.stat().st_size - head[1].size * 2)
+    read, refused = read_or_refused(folder if is_series else spoilt, spoilt, places)
+    assert len(read) + len(refused) == 2 * len(places)
+    assert {scan.shape for scan in read} == {(1 + is_series, 40, 40)}
+    assert refused and all(str(folder) in message and len(message.splitlines()) == 1 for message in refused)
+
+
+def test_a_file_with_any_byte_of_its_header_changed_is_read_or_refused(tmp_path: Path, head: np.ndarray) -> None:
+    files = [nifti(tmp_path / "in.nii", head), stack(tmp_path / "in.tif", np.rint(head[3]).astype(np.uint16))]
+    for file in files:
+        read, refused = read_or_refused(file, file, range(352))
+        assert len(read) + len(refused) == 2 * 352
+        assert read and refused and all(str(file) in message for message in refused)
 
 
 def test_dicom_without_a_needed_field(tmp_path: Path, head: np.ndarray) -> None:

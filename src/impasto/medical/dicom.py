@@ -9,8 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from impasto.errors import UserError
-from impasto.medical.scans import Part, Scan
+from impasto.medical.scans import Part, Scan, damage_told
 
 if TYPE_CHECKING:
     from pydicom import Dataset, FileDataset
@@ -44,31 +43,12 @@ SHORTEST_NAME, SHORTEST_NUMBER = 2, 4
 
 
 def read_dicom(path: Path) -> Scan:
-    if not path.is_dir():
-        with damage_told(path):
-            return scan_of(path, [read_file(path)])
-    files = [file for file in sorted(path.iterdir()) if is_dicom(file)]
+    files = [path]
+    if path.is_dir():
+        files = [file for file in sorted(path.iterdir()) if is_dicom(file)]
     if not files:
         raise UserError(f"{path} holds no DICOM files: name the folder of one series.")
-    datasets = [read_file(file) for file in files]
-    with damage_told(path):
-        return scan_of(path, in_order(path, datasets))
-
-
-@contextmanager
-def damage_told(path: Path) -> Iterator[None]:
-    """UserError where a header or its pixels cannot be understood.
-
-    pydicom and each of its codecs have errors of their own for it, of no common class: bytes missing in a length, a
-    number that is no number, a kind of value there is none of.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is damaged or cut short ({text}): get a whole copy.") from None
+    return scan_of(path, in_order(path, [read_file(file) for file in files]))
 
 
 def is_dicom(file: Path) -> bool:

@@ -121,26 +121,48 @@ def read_scan(path: str | os.PathLike[str], *, axes: str | None = None) -> Scan:
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} does not exist; check the path.")
+    with damage_told(path):
+        return checked(read_by_name(path, axes))
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """UserError where a header or its voxels cannot be understood.
+
+    The libraries that read them and their codecs have errors of their own for it, of no common class: bytes missing in
+    a length, a number that is no number, a kind of value there is none of.
+    """
+    try:
+        yield
+    except (UserError, ModuleNotFoundError, MemoryError):
+        raise
+    except Exception as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is damaged or cut short ({text}): get a whole copy.") from None
+
+
+def read_by_name(path: Path, axes: str | None) -> Scan:
+    """By the reader of the format that the path's name tells; DICOM where it tells none."""
     name = path.name.lower()
     if name.endswith(PROPRIETARY):
         raise UserError(f"{path} is in a format of a microscope's maker: convert it to OME-TIFF (Bio-Formats) first.")
     if name.endswith(TIFF_SUFFIXES) and not path.is_dir():
         from impasto.medical.tiff import read_tiff
 
-        return checked(read_tiff(path, axes))
+        return read_tiff(path, axes)
     if axes is not None:
         raise UserError(f"--axes is for TIFF stacks, and {path} is none: leave it out.")
     if name.endswith((".czi", ".lif")) and not path.is_dir():
         from impasto.medical.microscopes import read_czi, read_lif
 
-        return checked(read_czi(path) if name.endswith(".czi") else read_lif(path))
+        return read_czi(path) if name.endswith(".czi") else read_lif(path)
     if name.endswith(NIFTI_SUFFIXES) and not path.is_dir():
         from impasto.medical.nifti import read_nifti
 
-        return checked(read_nifti(path))
+        return read_nifti(path)
     from impasto.medical.dicom import read_dicom
 
-    return checked(read_dicom(path))
+    return read_dicom(path)
 
 
 def checked(scan: Scan) -> Scan:

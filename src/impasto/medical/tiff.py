@@ -50,6 +50,7 @@ def read_tiff(path: Path, axes: str | None) -> Scan:
         except Exception as error:
             if "imagecodecs" in str(error):
                 raise UserError(f"{path} is compressed, and {error}: pip install imagecodecs.") from None
+            # Also where a damaged size asks for more memory than there is.
             raise UserError(f"{path} is damaged or cut short ({error}): get a whole copy.") from None
     if stored.dtype.kind not in "iuf":
         raise UserError(f"{path} holds {stored.dtype} values: only intensities can be harmonised.")
@@ -60,14 +61,15 @@ def read_tiff(path: Path, axes: str | None) -> Scan:
 
 def opened(path: Path) -> TiffFile:
     """The file open for reading; PictureError where it is no TIFF, or something of it is missing."""
-    from tifffile import TiffFile, TiffFileError
+    from tifffile import TiffFile
 
     complaints, log = _Complaints(logging.ERROR), logging.getLogger("tifffile")
     log.addHandler(complaints)
     try:
         file = TiffFile(path)
         ends = [_end(part) for part in (*file.pages, *file.series)]
-    except (TiffFileError, OSError, IndexError, ValueError) as error:
+    except Exception as error:
+        # Of no common class, as in `damage_told`.
         raise PictureError(f"{path} is damaged, cut short or no TIFF file ({error}): get a whole copy.") from None
     finally:
         log.removeHandler(complaints)
