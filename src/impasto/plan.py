@@ -24,7 +24,7 @@ from impasto.errors import JobError
 from impasto.hardware import KEPT_BLOCKS, cgroup_limit, free_bytes, held_bytes, in_words
 from impasto.losses.base import PlaceLoss
 from impasto.losses.gram import CorrelationLoss
-from impasto.nets.cost import Cost, cost_of
+from impasto.nets.cost import Cost, Sizes, cost_of
 from impasto.nets.layers import LayerInfo
 
 MIB = 1 << 20
@@ -63,8 +63,12 @@ class Work:
     @cached_property
     def cost(self) -> Cost:
         """For each pixel of a run of which nothing is cut off."""
+        return self.cost_at(None)
+
+    def cost_at(self, sizes: Sizes | None) -> Cost:
+        """Of a run of those sizes."""
         layers, value_bytes = self.aim.layers, self.dtype.itemsize
-        return cost_of(self.infos, layers, self.channels, value_bytes, in_place=self.in_place)
+        return cost_of(self.infos, layers, self.channels, value_bytes, sizes, self.in_place)
 
     @cached_property
     def in_place(self) -> set[str]:
@@ -79,11 +83,7 @@ class Work:
             around = sum(tiling.halo_px) if self.seamless else 0
             return [(self.cost.times((tiling.height + around) * (tiling.width + around)), 1)]
         counts = Counter(tiling.sizes(tile) for tile in tiling.tiles())
-        layers, value_bytes = self.aim.layers, self.dtype.itemsize
-        return [
-            (cost_of(self.infos, layers, self.channels, value_bytes, sizes, self.in_place), count)
-            for sizes, count in counts.items()
-        ]
+        return [(self.cost_at(sizes), count) for sizes, count in counts.items()]
 
     @property
     def uncut(self) -> bool:
