@@ -71,4 +71,9 @@ class OneStyleSettings(Settings):
     groups: int = Field(1, ge=1, description="Pairs of samples a step; more is steadier and slower.")
     warm_up: int = Field(20, ge=0, description="Steps over which the learning rate rises from 0.")
     fall: float = Field(0.7, ge=0, le=1, description="Share of the steps, the last, over which it falls to 0.")
+    # Less than for any style: the network that it begins as has hardly a grid to lose.
+    steady: float = Field(
+        5.0, ge=0, description="Difference made by moving the photo some px: more leaves less of a grid in flat areas, "
+        "and less texture."
+    )  # fmt: skip
     average: float = Field(0.995, ge=0, lt=1, description="Of the moving average of the weights, which is kept.")
