@@ -396,5 +396,21 @@ def test_a_grams_gradient_is_added_to_what_comes_from_behind(dtype: torch.dtype,
     expected = own + behind.float()
     close = {"rtol": 0.02, "atol": 0.1} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-4}
     torch.testing.assert_close(gram_gradient(x, slope).float(), own, **close)
+    around = behind._base.clone() if behind._base is not None else behind.clone()
     assert gram_gradient(x, slope, behind) is behind
     torch.testing.assert_close(behind.float(), expected, **close)
+    if part.start:
+        changed = (behind._base != around).permute(2, 0, 1)
+        assert not changed[:, : part.start].any() and not changed[:, part.stop :].any(), "rows beside the part"
+        assert not changed[..., : part.start].any() and not changed[..., part.stop :].any(), "columns beside it"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_grams_sum_is_of_the_map_alone_where_that_is_cut_out_of_a_wider_one(dtype: torch.dtype) -> None:
+    whole = features(1).to(dtype).permute(1, 2, 0).contiguous()
+    cut = whole[2:11, 3:10]
+    rows = cut.reshape(-1, cut.shape[2]).float()
+    close = {"rtol": 0.02, "atol": 0.2} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-4}
+    torch.testing.assert_close(gram_sum(cut.permute(2, 0, 1)), rows.T @ rows, **close)
+    whole[5, 1] = float("nan")
+    torch.testing.assert_close(gram_sum(cut.permute(2, 0, 1)), rows.T @ rows, **close)

@@ -229,7 +229,7 @@ def test_a_preview_does_not_change_with_the_picture(files: Path) -> None:
 def test_a_gradient_that_is_not_finite_ends_a_run_in_place(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ready = prepared(files, {"optimizer": "adam", "tile_px": 32, "in_place": True})
     monkeypatch.setattr("impasto.engines.optimizers.Adam.move", lambda self, gradient, *_: gradient * float("nan"))
-    with pytest.raises(RunError, match="not finite at iteration 0 .*in the tile of rows 0-31, columns 0-31"):
+    with pytest.raises(RunError, match="not finite at iteration 0 .*in the tile of rows 0-43, columns 0-43"):
         ready.run()
 
 

@@ -34,11 +34,11 @@ def keep_big_blocks() -> None:
 
 
 def return_big_blocks() -> None:
-    """Let glibc give back what is freed, so that no more is held than is in use; slower."""
+    """Let glibc give back what is freed, but for small blocks, so that little more is held than is in use; slower."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, 1 << 20)
-        libc.mallopt(M_TRIM_THRESHOLD, 1 << 20)
+        libc.mallopt(M_MMAP_THRESHOLD, 1 << 22)
+        libc.mallopt(M_TRIM_THRESHOLD, 1 << 26)
         libc.mallopt(M_TOP_PAD, 1 << 17)
         give_back()
 

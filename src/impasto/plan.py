@@ -236,6 +236,6 @@ def needed_bytes(stage: Stage, tiling: Tiling, tile: Cost, work: Work) -> int:
         band = 3 * 4 * (tiling.step_px + before + behind) * stage.scale.width
         moments = 2 * 3 * kept_bytes * pixels if stage.optimizer == "adam" else 0
         kept = (0 if work.spends_photo else picture) + moments + targets + maps
-        return round(max(making, kept + 2 * band + run, kept + 6 * band))
+        return round(max(making, kept + 3 * band + run))
     kept = KEPT_PICTURES[stage.optimizer] * picture + targets + maps
     return round(max(making, kept + picture + run, kept + STEP_PICTURES[stage.optimizer] * picture))

@@ -24,6 +24,9 @@ from impasto.losses.gram import CorrelationLoss
 from impasto.losses.total_variation import total_variation, variation_gradient
 from impasto.nets.passes import NetworkPass
 
+# Of the picture, where what is worked out of it is as wide as the picture itself.
+ROWS_AT_ONCE = 128
+
 
 @dataclass(frozen=True)
 class Value:
@@ -87,7 +90,7 @@ class Objective:
         # The picture itself, because a ReLU within a convolution makes NaN to 0. A sum is finite only if all of it is.
         broken = [str(tile) for tile in tiles if not tile.core.of(picture[0]).sum().isfinite()]
         run = None
-        for tile in one_by_one(tiles, self.tiling):
+        for tile in tiles:
             run = TileRun(self, picture, tile, keep=len(tiles) == 1)
             found = run.sums()
             if not all(bool(value.isfinite().all()) for stats in found for value in stats.values()):
@@ -147,16 +150,20 @@ class Objective:
             rows = line[0].rows
             more = rows.window_end - first - unfinished.shape[2]
             unfinished = F.pad(unfinished, (0, 0, 0, more))
-            for tile in one_by_one(line, self.tiling):
+            for tile in line:
                 run = measured.run or TileRun(self, picture, tile, keep=True)
                 top, bottom = rows.window_start - first, rows.window_end - first
                 columns = slice(tile.columns.window_start, tile.columns.window_end)
                 unfinished[:, :, top:bottom, columns] += run.gradient(measured.slopes)
             if self.tv_weight or self.anchor:
-                core = slice(rows.core_start - first, rows.core_end - first)
-                unfinished[:, :, core] += self.pixel_gradient(picture, measured, rows.core_start, rows.core_end)
+                for start in range(rows.core_start, rows.core_end, ROWS_AT_ONCE):
+                    end = min(start + ROWS_AT_ONCE, rows.core_end)
+                    own = self.pixel_gradient(picture, measured, start, end)
+                    unfinished[:, :, start - first : end - first] += own
             needed = [min(later[0].rows.window_start, later[0].rows.core_start - 1) for later in lines[index + 1 :]]
             done = min(needed, default=self.tiling.height)
+            if len(lines) > 1:
+                give_back()
             if done > first:
                 yield first, unfinished[:, :, : done - first]
                 unfinished, first = unfinished[:, :, done - first :].clone(), done
@@ -191,8 +198,9 @@ class TileRun:
             for name, features in owned.items():
                 self.places[name] = replace(tiling.place(tile, name, features), turn=objective.turn)
             self.direct = [self.is_direct(term, owned[term.layer]) for term in self.terms]
+            # Sums of which the losses tell the gradient themselves are taken only where they are asked for.
             self.stats = [
-                term.stats(owned[term.layer].detach() if direct else owned[term.layer], self.places[term.layer])
+                {} if direct else term.stats(owned[term.layer], self.places[term.layer])
                 for term, direct in zip(self.terms, self.direct, strict=True)
             ]
 
@@ -203,7 +211,13 @@ class TileRun:
         return whole and isinstance(term.loss, CorrelationLoss) and term.guide is None
 
     def sums(self) -> list[Stats]:
-        return [{name: value.detach() for name, value in stats.items()} for stats in self.stats]
+        """Before the gradient is asked for, which uses the features up."""
+        return [
+            term.stats(self.leaves[term.layer].detach(), self.places[term.layer])
+            if direct
+            else {name: value.detach() for name, value in stats.items()}
+            for term, direct, stats in zip(self.terms, self.direct, self.stats, strict=True)
+        ]
 
     def gradient(self, slopes: list[Stats]) -> Float[Tensor, "1 3 h w"]:
         """The window's gradient, given how the objective changes with each sum."""
@@ -354,7 +368,7 @@ def set_targets(
 ) -> None:
     """Give every term what it compares with: the sums of a picture's features, or the features themselves."""
     tiles = tiling.tiles() if terms else []
-    for tile in one_by_one(tiles, tiling):
+    for tile in tiles:
         seen = surface.seen(picture, tile.window)
         run = network.forward(seen, keep=False, passed=tiling.passed(tile), read=tiling.read(tile))
         for term in terms:
@@ -376,14 +390,6 @@ def set_targets(
             term.constants = term.loss.constants(term.target)
         elif not is_joint(term.loss):
             term.constants = term.loss.reference(term.constants)
-
-
-def one_by_one(tiles: Sequence[Tile], tiling: Tiling) -> Iterator[Tile]:
-    """The tiles; where the picture is cut to hold little, what one leaves free in pieces is given back after it."""
-    for tile in tiles:
-        yield tile
-        if tiling.core_px is not None:
-            give_back()
 
 
 def tiling_of(network: NetworkPass, picture: Tensor, terms: list[Term], tile_px: int | None) -> Tiling:

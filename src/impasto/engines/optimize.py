@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.engines.anchor import Anchor
-from impasto.engines.objective import Aim, Objective, Value, build_objective
+from impasto.engines.objective import ROWS_AT_ONCE, Aim, Objective, Value, build_objective
 from impasto.engines.optimizers import OPTIMIZERS, Optimizer, RowOptimizer
 from impasto.engines.scales import Scale
 from impasto.engines.state import Snapshot
@@ -262,10 +262,12 @@ class Optimization:
         if at.done + 1 < self.stage.scale.iterations:
             optimizer.begin(at.picture, measured.value.total, self.stage.kept or at.picture.dtype)
             for top, gradient in self.objective.bands(at.picture, measured):
-                if not gradient.isfinite().all():
-                    raise self.not_finite(measured.value)
-                rows = at.picture[:, :, top : top + gradient.shape[2]]
-                rows.add_(optimizer.move(gradient, top, self.progress)).clamp_(0, 1)
+                for part in gradient.split(ROWS_AT_ONCE, 2):
+                    if not part.isfinite().all():
+                        raise self.not_finite(measured.value)
+                    rows = at.picture[:, :, top : top + part.shape[2]]
+                    rows.add_(optimizer.move(part, top, self.progress)).clamp_(0, 1)
+                    top += part.shape[2]
         return entry
 
     @property

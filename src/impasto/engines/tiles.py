@@ -7,6 +7,8 @@ tile in whose core its own place lies.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,8 +63,8 @@ class Tiling:
     """How a picture of height x width is cut for the features of some layers of a network.
 
     infos: the network's layers up to the deepest that counts. margins: features around the owned ones that a layer's
-    losses read (`PlaceLoss.halo`), by layer; its keys are the layers that count. core_px: a core's longest side,
-    rounded to the stride; None for one tile of everything.
+    losses read (`PlaceLoss.halo`), by layer; its keys are the layers that count. core_px: the longest side of a
+    core amid the picture, rounded to the stride; None for one tile of everything.
     """
 
     height: int
@@ -90,7 +92,7 @@ class Tiling:
 
     @property
     def step_px(self) -> int:
-        """Rows, and columns, from one core to the next."""
+        """The most rows, and columns, of a core amid the picture."""
         if self.core_px is None:
             return max(self.height, self.width)
         return max(self.stride, self.core_px // self.stride * self.stride)
@@ -104,10 +106,18 @@ class Tiling:
             # Whatever its layers see, dense ones all of it.
             yield Span(0, length, 0, length)
             return
-        for start in range(0, length, self.step_px):
-            end = min(start + self.step_px, length)
+        for start, end in itertools.pairwise(self.cuts(length)):
             wanted = needed(self.infos, self.margins, (start, end), length)
             yield Span(start, end, *wanted[0], tuple(stretches(self.infos, wanted)))
+
+    def cuts(self, length: int) -> list[int]:
+        """Where cores begin and end. The first and the last are longer by the halo that they do without, so that all
+        windows are about as long: the longest decides how much memory tiles take. Those between are alike, since
+        libraries keep something for every size that they have met."""
+        halo = min(self.halo_px) // self.stride * self.stride
+        count = max(1, math.ceil((length - 2 * halo) / self.step_px))
+        inner = math.ceil((length - 2 * halo) / count / self.stride) * self.stride
+        return [0, *(halo + inner * index for index in range(1, count)), length]
 
     def place(self, tile: Tile, layer: str, features: Float[Tensor, "c h w"]) -> Place:
         """Where the features of a layer that a tile reads lie on the layer's whole map."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,9 +11,6 @@ from torch import Tensor
 
 from impasto.losses.base import StatisticLoss, Stats
 
-# Values of a part of a map that is copied at once; few enough for the caches.
-COPIED_AT_ONCE = 1 << 20
-
 
 class GramSum(torch.autograd.Function):
     """F Fᵀ over all places. By hand, because autograd would multiply twice for what is one symmetric product."""
@@ -21,9 +18,15 @@ class GramSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> Tensor:
         ctx.save_for_backward(features)
-        gram = torch.zeros(len(features), len(features), device=features.device)
-        for _, flat in strips(features):
-            gram.add_(flat.T @ flat)
+        rows = rows_of(features)
+        gram = (rows.all.T @ rows.all).float()
+        if rows.between.numel():
+            between = rows.between.reshape(-1, len(features))
+            gram -= between.T @ between
+            if not gram.isfinite().all():
+                # What is not finite may lie between, where it is not the map's.
+                own = features.permute(1, 2, 0).reshape(-1, len(features))
+                gram = (own.T @ own).float()
         return gram
 
     @staticmethod
@@ -36,38 +39,49 @@ def gram_gradient(
 ) -> Float[Tensor, "c h w"]:
     """The gradient of the features from that of their Gram sum; added to `behind` in the product itself, if given."""
     both = (slope + slope.T).to(features.dtype)
-    channels, height, width = features.shape
-    if behind is None:
-        result = features.new_empty(height, width, channels)
-        for rows, flat in strips(features):
-            torch.mm(flat, both, out=result[rows].view(-1, channels))
-        return result.permute(2, 0, 1)
-    places, product = behind.permute(1, 2, 0), None
-    for rows, flat in strips(features):
-        if places[rows].is_contiguous():
-            places[rows].view(-1, channels).addmm_(flat, both)
-        else:
-            # The first strip is the highest.
-            product = torch.empty_like(flat) if product is None else product[: len(flat)]
-            places[rows] += torch.mm(flat, both, out=product).view(-1, width, channels)
-    return behind
+    rows = rows_of(features)
+    if behind is not None:
+        places = rows_of(behind)
+        if places.is_view and len(places.all) == len(rows.all):
+            spared = places.between.clone()
+            places.all.addmm_(rows.all, both)
+            places.between.copy_(spared)
+            return behind
+    own = rows.as_map(torch.mm(rows.all, both), features)
+    return own if behind is None else behind.add_(own)
 
 
-def strips(features: Float[Tensor, "c h w"]) -> Iterator[tuple[slice, Float[Tensor, "n c"]]]:
-    """Rows of the map, and one row a place of theirs; all at once where channels_last memory needs no copy.
+@dataclass(frozen=True)
+class Rows:
+    """A map's places as the rows of a matrix.
 
-    A strip's values are there until the next one is asked for.
+    all: the places one after the other, and those between the end of a line of the map and the beginning of its next
+    where it is cut out of a wider one, so that nothing need be copied. between: the latter alone. is_view: whether it
+    is the map's own memory, as it is with channels_last maps.
     """
+
+    all: Float[Tensor, "n c"]
+    between: Float[Tensor, "lines k c"]
+    is_view: bool
+
+    def as_map(self, values: Float[Tensor, "n c"], like: Float[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
+        """Values for all rows as a map of the same size; those between are left out."""
+        channels, height, width = like.shape
+        line = (width + self.between.shape[1]) * channels
+        return values.as_strided((channels, height, width), (1, line, channels))
+
+
+def rows_of(features: Float[Tensor, "c h w"]) -> Rows:
     channels, height, width = features.shape
-    places = features.permute(1, 2, 0)
-    if places.is_contiguous():
-        yield slice(0, height), places.reshape(-1, channels)
-        return
-    at_once = max(1, min(height, COPIED_AT_ONCE // max(1, width * channels)))
-    copied = features.new_empty(at_once, width, channels)
-    for top in range(0, height, at_once):
-        rows = slice(top, min(top + at_once, height))
-        yield rows, copied[: rows.stop - top].copy_(places[rows]).view(-1, channels)
+    line = features.stride(1)
+    is_view = (features.stride(0), features.stride(2)) == (1, channels) and line >= width * channels
+    if not features.numel() or not is_view or line % channels:
+        return Rows(features.permute(1, 2, 0).reshape(-1, channels), features.new_empty(0, 0, channels), False)
+    places = line // channels
+    count = (height - 1) * places + width
+    first, gaps = features.storage_offset(), (height - 1, places - width, channels)
+    between = features.as_strided(gaps, (line, channels, 1), first + width * channels)
+    return Rows(features.as_strided((count, channels), (channels, 1)), between, True)
 
 
 def gram_sum(features: Float[Tensor, "c h w"]) -> Float[Tensor, "c c"]:

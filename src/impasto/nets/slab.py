@@ -6,23 +6,20 @@ of megabytes that takes as long as the convolutions that fill them.
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
-from mmap import mmap
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-if sys.platform == "linux":
-    from mmap import MADV_HUGEPAGE
-
 # Smaller maps are left to the allocator.
 LEAST_BYTES = 1 << 20
 # Maps begin at multiples of it, as the allocator's do.
 ALIGNED_BYTES = 64
+# How much longer the slab is than what it is to hold: where that grows a little, no new one is made, which would be
+# there beside the old one as long as anything of a run is. What is never written to takes no memory.
+SPARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,7 @@ class Slab:
     """As much memory as the maps of a run ever took at once, which those of the next runs share.
 
     Maps lie where the first gap is that holds them. Those of one run are taken one after the other and let go of in the
-    opposite order, or nearly, so that few gaps are left; what finds none is new memory. Room for those too would hold a
-    quarter of a GiB more in float32 at 2048 px, mostly empty.
+    opposite order, or nearly, so that few gaps are left; what finds none is new memory.
     """
 
     def __init__(self) -> None:
@@ -52,7 +48,7 @@ class Slab:
         if self.most > len(self.memory):
             # The old one goes first, so that both are never there together.
             self.memory = torch.empty(0, dtype=torch.uint8)
-            self.memory = in_large_pages(self.most)
+            self.memory = torch.empty(round(self.most * (1 + SPARE)), dtype=torch.uint8)
 
     def maps(self, shape: tuple[int, ...], dtype: torch.dtype) -> Shaped[Tensor, "n c h w"]:
         """Channels_last maps with whatever was left in their memory."""
@@ -80,15 +76,6 @@ class Slab:
     def done(self, maps: Tensor) -> None:
         """Another may lie where it lay."""
         self.taken.pop(maps.data_ptr(), None)
-
-
-def in_large_pages(size: int) -> Shaped[Tensor, " size"]:
-    """Bytes of memory, in pages of 2 MiB where the system has them: fewer to clear, and to look up."""
-    memory = mmap(-1, size)
-    if sys.platform == "linux":
-        with suppress(OSError):
-            memory.madvise(MADV_HUGEPAGE)
-    return torch.frombuffer(memory, dtype=torch.uint8)
 
 
 def place(taken: Taken) -> int:
