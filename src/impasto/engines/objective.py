@@ -24,8 +24,8 @@ from impasto.losses.gram import CorrelationLoss
 from impasto.losses.total_variation import total_variation, variation_gradient
 from impasto.nets.passes import NetworkPass
 
-# Of the picture, where what is worked out of it is as wide as the picture itself.
-ROWS_AT_ONCE = 128
+# Of a picture, where what is worked out of it is as wide as it is: few enough for memory that the allocator keeps.
+VALUES_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,9 @@ class Objective:
                 columns = slice(tile.columns.window_start, tile.columns.window_end)
                 unfinished[:, :, top:bottom, columns] += run.gradient(measured.slopes)
             if self.tv_weight or self.anchor:
-                for start in range(rows.core_start, rows.core_end, ROWS_AT_ONCE):
-                    end = min(start + ROWS_AT_ONCE, rows.core_end)
+                at_once = rows_at_once(picture)
+                for start in range(rows.core_start, rows.core_end, at_once):
+                    end = min(start + at_once, rows.core_end)
                     own = self.pixel_gradient(picture, measured, start, end)
                     unfinished[:, :, start - first : end - first] += own
             needed = [min(later[0].rows.window_start, later[0].rows.core_start - 1) for later in lines[index + 1 :]]
@@ -251,6 +252,10 @@ def own_features(
     info = next(info for info in tiling.infos if info.name == layer)
     height, width = (tiling.features_of(length, info) for length in (tiling.height, tiling.width))
     return surface.own(features, info.stride, height, width)
+
+
+def rows_at_once(picture: Float[Tensor, "1 3 h w"]) -> int:
+    return max(1, VALUES_AT_ONCE // (3 * picture.shape[3]))
 
 
 def added(first: Stats, second: Stats) -> Stats:

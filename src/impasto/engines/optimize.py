@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.engines.anchor import Anchor
-from impasto.engines.objective import ROWS_AT_ONCE, Aim, Objective, Value, build_objective
+from impasto.engines.objective import Aim, Objective, Value, build_objective, rows_at_once
 from impasto.engines.optimizers import OPTIMIZERS, Optimizer, RowOptimizer
 from impasto.engines.scales import Scale
 from impasto.engines.state import Snapshot
@@ -262,7 +262,7 @@ class Optimization:
         if at.done + 1 < self.stage.scale.iterations:
             optimizer.begin(at.picture, measured.value.total, self.stage.kept or at.picture.dtype)
             for top, gradient in self.objective.bands(at.picture, measured):
-                for part in gradient.split(ROWS_AT_ONCE, 2):
+                for part in gradient.split(rows_at_once(at.picture), 2):
                     if not part.isfinite().all():
                         raise self.not_finite(measured.value)
                     rows = at.picture[:, :, top : top + part.shape[2]]
