@@ -14,9 +14,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from torch import Tensor
 
 from impasto.cli.main import main
-from impasto.nets.any_style import load_any_style
+from impasto.nets.any_style import Apply, load_any_style
 from impasto.nets.cnn import Cnn
 from impasto.train.any_style import USUAL_STRENGTH, steps_within, tensorboard
 from impasto.train.checkpoint import load_checkpoint
@@ -101,6 +102,27 @@ def test_steps_are_told_from_the_pace_of_a_few(data: Path, monkeypatch: pytest.M
     clock = itertools.count(step=2)  # A step takes two seconds.
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     assert steps_within(training, 100) == 45, "and a tenth is left for sheets"
+
+
+def test_crops_lie_anywhere_on_the_grain(data: Path) -> None:
+    source, style = PhotoSource(Folder("photos")), torch.rand(1, 3, 40, 40)
+    training = OneStyleTraining(
+        OneStyleSettings(steps=4, sizes=(36,)), source, five_blocks(), style, lively(TWO_BLOCKS), device=CPU,
+        dtype=torch.float32,
+    )  # fmt: skip
+    paint, corners = training.network.paint, list[tuple[int, int]]()
+
+    def noted(photo: Tensor, apply: Apply, corner: tuple[int, int] = (0, 0)) -> Tensor:
+        corners.append(corner)
+        return paint(photo, apply, corner)
+
+    training.network.paint = noted  # type: ignore[method-assign]
+    for _ in range(4):
+        training.run_step()
+    painted, moved = corners[::2], corners[1::2]
+    assert len(set(painted)) == 4
+    for one, other in zip(painted, moved, strict=True):
+        assert all(0 <= place - there < 8 for place, there in zip(one, other, strict=True)), "moved with the photo"
 
 
 TWO_BLOCKS = replace(SMALL, blocks=2, last=2)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from impasto.errors import JobError
 from impasto.job import StyleJob
-from impasto.nets.any_style import STRIDE, AnyStyle, Shape, content_weight
+from impasto.nets.any_style import GRAIN_SIDE, STRIDE, AnyStyle, Shape, content_weight
 from impasto.nets.cnn import Cnn
 from impasto.nets.painter import stylize_fast
 from impasto.nets.passes import ExplicitPass
@@ -33,8 +33,8 @@ from impasto.train.data import Batch, Batches, Folder, Source
 from impasto.train.objective import CONTENT_LAYER, STYLE_LAYERS, Grams, Objective, Targets
 from impasto.train.settings import Settings
 
-# Tells the random numbers of moves from those of a batch's groups.
-MOVED = 1 << 20
+# Tells the random numbers of moves, and of where crops lie on the grain, from those of a batch's groups.
+MOVED, PLACED = 1 << 20, 1 << 21
 USUAL_STRENGTH = StyleJob.model_fields["strength"].default
 SHEET_STRENGTHS = (0.4, USUAL_STRENGTH, 1.0)
 COLUMNS = ["step", "size", "rate", "seconds", "content", "style", *STYLE_LAYERS, "skipped"]
@@ -88,13 +88,14 @@ class Training:
         """One step; returns its distances, meaned over all samples of all processes."""
         settings, step = self.settings, self.step
         batch = self.source.batch(step, settings.size_at(step), self.groups).to(self.device)
-        photos = batch.photos[batch.photo_of]
+        photos, corner = batch.photos[batch.photo_of], self.corner()
         with self.autocast():
             codes = batch.mix @ self.network.encode(batch.styles)
-            pictures = self.network(photos, codes, batch.strength)
+            pictures = self.network(photos, codes, batch.strength, corner)
         gradient, distances = self.judge(pictures.detach(), batch)
         if settings.steady:
-            gradient = gradient + settings.steady * self.unsteadiness(pictures.detach(), photos, codes, batch.strength)
+            moving = self.unsteadiness(pictures.detach(), photos, codes, batch.strength, corner)
+            gradient = gradient + settings.steady * moving
         self.optimizer.zero_grad()
         pictures.backward(gradient)
         self.average_gradients()
@@ -105,6 +106,13 @@ class Training:
         decay = min(settings.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
         return self.meaned(distances)
+
+    def corner(self) -> tuple[int, int]:
+        """Where this step's crops lie on the grain: anywhere. Networks that always saw one part of it painted the
+        same figure at the same place of every photo."""
+        rng = np.random.default_rng([self.settings.seed, self.step, PLACED])
+        down, right = rng.integers(0, GRAIN_SIDE, 2).tolist()
+        return down, right
 
     def autocast(self) -> torch.autocast:
         """What the networks are run in."""
@@ -127,6 +135,7 @@ class Training:
         photos: Float[Tensor, "n 3 h w"],
         codes: Float[Tensor, "n k"],
         strength: Float[Tensor, " n"],
+        corner: tuple[int, int],
     ) -> Float[Tensor, "n 3 h w"]:
         """The gradient of the mean squared difference to the pictures of the same photos moved by some pixels.
 
@@ -136,7 +145,7 @@ class Training:
         height, width = photos.shape[2:]
         moved = F.pad(photos, (right, 0, down, 0), mode="reflect")[..., :height, :width]
         with self.autocast():
-            there = self.network(moved, codes, strength, (-down, -right))
+            there = self.network(moved, codes, strength, (corner[0] - down, corner[1] - right))
         gradient = torch.zeros_like(pictures)
         difference = pictures[..., : height - down, : width - right] - there[..., down:, right:]
         gradient[..., : height - down, : width - right] = difference * (2 / pictures.numel())
