@@ -104,7 +104,7 @@ def test_steps_are_told_from_the_pace_of_a_few(data: Path, monkeypatch: pytest.M
     assert steps_within(training, 100) == 45, "and a tenth is left for sheets"
 
 
-def test_crops_lie_anywhere_on_the_grain(data: Path) -> None:
+def test_crops_lie_anywhere_on_the_grain(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, style = PhotoSource(Folder("photos")), torch.rand(1, 3, 40, 40)
     training = OneStyleTraining(
         OneStyleSettings(steps=4, sizes=(36,)), source, five_blocks(), style, lively(TWO_BLOCKS), device=CPU,
@@ -116,7 +116,7 @@ def test_crops_lie_anywhere_on_the_grain(data: Path) -> None:
         corners.append(corner)
         return paint(photo, apply, corner)
 
-    training.network.paint = noted  # type: ignore[method-assign]
+    monkeypatch.setattr(training.network, "paint", noted)
     for _ in range(4):
         training.run_step()
     painted, moved = corners[::2], corners[1::2]
@@ -133,7 +133,9 @@ def test_a_network_of_one_style_begins_as_the_part_of_its_teacher_that_paints_it
     teacher, photo = lively(TWO_BLOCKS), torch.rand(1, 3, 48, 40)
     code = teacher.encode(torch.rand(1, 3, 40, 40))
     own = in_one_style(teacher, code)
-    assert (own.shape.code, own.shape.experts, own.shape.encoder) == (8, 1, ())
+    inner = teacher.shape.inner, teacher.shape.inner_last
+    assert (own.shape.code, own.shape.inner, own.shape.inner_last, own.shape.experts) == (8, *inner, 1)
+    assert own.shape.encoder == ()
     painted = own(photo, own.encode(photo), USUAL)
     assert (own.shape.blocks, own.shape.last) == (2, 2)
     assert (painted - teacher(photo, code, USUAL)).abs().max() < 1e-5

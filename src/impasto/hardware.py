@@ -19,6 +19,8 @@ KEPT_BLOCKS = 1.6
 
 # mallopt's parameters in glibc's malloc.h: keep freed memory, and take blocks under 1 GiB from it.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+# Blocks that the allocator keeps even where it gives big ones back.
+SMALL_BLOCK_BYTES = 1 << 22
 
 
 def keep_big_blocks() -> None:
@@ -37,7 +39,7 @@ def return_big_blocks() -> None:
     """Let glibc give back what is freed, but for small blocks, so that little more is held than is in use; slower."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, 1 << 22)
+        libc.mallopt(M_MMAP_THRESHOLD, SMALL_BLOCK_BYTES)
         libc.mallopt(M_TRIM_THRESHOLD, 1 << 26)
         libc.mallopt(M_TOP_PAD, 1 << 17)
         give_back()

@@ -17,15 +17,12 @@ from impasto.engines.anchor import Anchor
 from impasto.engines.surface import EVERYWHERE, Controls, Surface
 from impasto.engines.terms import Term, grouped, is_joint
 from impasto.engines.tiles import Tile, Tiling
-from impasto.hardware import give_back
+from impasto.hardware import SMALL_BLOCK_BYTES, give_back
 from impasto.losses import Kind
 from impasto.losses.base import Guide, Place, PlaceLoss, Stats
 from impasto.losses.gram import CorrelationLoss
 from impasto.losses.total_variation import total_variation, variation_gradient
 from impasto.nets.passes import NetworkPass
-
-# Of a picture, where what is worked out of it is as wide as it is: few enough for memory that the allocator keeps.
-VALUES_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -164,6 +161,7 @@ class Objective:
             needed = [min(later[0].rows.window_start, later[0].rows.core_start - 1) for later in lines[index + 1 :]]
             done = min(needed, default=self.tiling.height)
             if len(lines) > 1:
+                # What lies free in pieces would grow from line to line.
                 give_back()
             if done > first:
                 yield first, unfinished[:, :, : done - first]
@@ -255,7 +253,8 @@ def own_features(
 
 
 def rows_at_once(picture: Float[Tensor, "1 3 h w"]) -> int:
-    return max(1, VALUES_AT_ONCE // (3 * picture.shape[3]))
+    """Rows of a picture of which something as wide is worked out: few enough for memory that the allocator keeps."""
+    return max(1, SMALL_BLOCK_BYTES // (3 * 4 * picture.shape[3]))
 
 
 def added(first: Stats, second: Stats) -> Stats:

@@ -19,19 +19,21 @@ class GramSum(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor) -> Tensor:
         ctx.save_for_backward(features)
         rows = rows_of(features)
-        gram = (rows.all.T @ rows.all).float()
+        gram = products(rows.all)
         if rows.between.numel():
-            between = rows.between.reshape(-1, len(features))
-            gram -= between.T @ between
+            gram -= products(rows.between.reshape(-1, len(features)))
             if not gram.isfinite().all():
                 # What is not finite may lie between, where it is not the map's.
-                own = features.permute(1, 2, 0).reshape(-1, len(features))
-                gram = (own.T @ own).float()
+                gram = products(features.permute(1, 2, 0).reshape(-1, len(features)))
         return gram
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         return gram_gradient(ctx.saved_tensors[0], gradients[0])
+
+
+def products(rows: Float[Tensor, "n c"]) -> Float[Tensor, "c c"]:
+    return (rows.T @ rows).float()
 
 
 def gram_gradient(

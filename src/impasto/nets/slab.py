@@ -13,8 +13,10 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-# Smaller maps are left to the allocator, which keeps blocks of up to that size (`return_big_blocks`).
-LEAST_BYTES = 1 << 22
+from impasto.hardware import SMALL_BLOCK_BYTES
+
+# Smaller maps are left to the allocator, which keeps them.
+LEAST_BYTES = SMALL_BLOCK_BYTES
 # Maps begin at multiples of it, as the allocator's do.
 ALIGNED_BYTES = 64
 # How much longer the slab is than what it is to hold: where that grows a little, no new one is made, which would be
