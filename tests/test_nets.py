@@ -14,6 +14,7 @@ from impasto.errors import LayerError, UserError
 from impasto.nets import slab
 from impasto.nets.catalogue import CATALOGUE, network, vgg_table, with_pooling
 from impasto.nets.cnn import Cnn, build_cnn, load_cnn
+from impasto.nets.cost import INPUT_BYTES, cost_of
 from impasto.nets.layers import (
     Pool,
     avg_pool,
@@ -159,7 +160,10 @@ def test_explicit_pass_equals_autograd(name: str, channels: int) -> None:
 
 @pytest.mark.parametrize("name", ["small", "strided", "wide"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_little_memory_changes_nothing(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("all_late", [False, True])
+def test_little_memory_changes_nothing(
+    name: str, dtype: torch.dtype, all_late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(slab, "LEAST_BYTES", 0)
     cnn = build_cnn(NETWORKS[name], input_shape=(3, 38, 45), seed=5)
     plain, little = (ExplicitPass(cnn, [info.name for info in cnn.layers[::2]], dtype=dtype, device=CPU) for _ in "ab")
@@ -169,9 +173,27 @@ def test_little_memory_changes_nothing(name: str, dtype: torch.dtype, monkeypatc
         picture = torch.rand(1, 3, *size)
         seen = [network.forward(picture, keep=False).features for network in (plain, little)]
         assert all(torch.equal(seen[0][layer], seen[1][layer]) for layer in plain.layers)
-        one, other = (network.forward(picture).backward(sines) for network in (plain, little))
+        late = [info.name for info in cnn.layers] if all_late else []
+        one, other = (network.forward(picture, late=late).backward(sines) for network in (plain, little))
         assert torch.equal(one, other)
     assert little.slab is not None and len(little.slab.memory) and not little.slab.taken
+
+
+@pytest.mark.parametrize("late", [(), ("block1_conv1",)])
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_run_holds_as_much_as_is_told(
+    vgg16: Cnn, late: tuple[str, ...], counts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slab, "LEAST_BYTES", 0)
+    layers = ["block1_conv1"] * counts + ["block2_conv1", "block3_conv1"]
+    network = ExplicitPass(vgg16, layers, dtype=torch.bfloat16, device=CPU)
+    network.hold_little(True)
+    network.forward(torch.rand(1, 3, 64, 96), late=late).backward(sines)
+    assert network.slab is not None
+    told = cost_of(network.infos, layers, 3, 2, in_place=layers, late=late).times(64 * 96)
+    # The picture, as the network is given it, lies elsewhere.
+    held = told.both_bytes - (INPUT_BYTES + 3 * 2) * 64 * 96
+    assert 0.9 * held <= network.slab.most <= held
 
 
 # The one path that no processor takes; on a machine with such a GPU it is run without being asked for.

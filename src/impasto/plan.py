@@ -31,7 +31,7 @@ MIB = 1 << 20
 # What torch's libraries take when they first compute.
 FIRST_RUN_BYTES = 150 * MIB
 SHARE_OF_FREE = 0.6
-TILE_SIDES_PX = (2048, 1536, 1024, 768, 512, 384, 256)
+TILE_SIDES_PX = (2048, 1536, 1280, 1024, 896, 768, 640, 512, 384, 256)
 # Pictures kept through an iteration and, behind the activations, while a step is worked out.
 STYLE_COPIES = 4 / 3
 KEPT_PICTURES = {"lbfgs": 8 + 2 * Lbfgs.memory, "adam": 6, "gd": 4}
@@ -66,9 +66,17 @@ class Work:
         return self.cost_at(None)
 
     def cost_at(self, sizes: Sizes | None) -> Cost:
-        """Of a run of those sizes."""
+        """Of a run of a tile of those sizes."""
         layers, value_bytes = self.aim.layers, self.dtype.itemsize
-        return cost_of(self.infos, layers, self.channels, value_bytes, sizes, self.in_place)
+        late = self.late if sizes else ()
+        return cost_of(self.infos, layers, self.channels, value_bytes, sizes, self.in_place, late)
+
+    @cached_property
+    def late(self) -> set[str]:
+        """Layers whose features tiles ask for on the way back alone."""
+        unread = {info.name for info in self.infos} - set(self.aim.layers)
+        # With a mask, losses do not tell their gradient themselves.
+        return unread if self.maps else unread | self.in_place
 
     @cached_property
     def in_place(self) -> set[str]:

@@ -148,7 +148,7 @@ class Objective:
             more = rows.window_end - first - unfinished.shape[2]
             unfinished = F.pad(unfinished, (0, 0, 0, more))
             for tile in line:
-                run = measured.run or TileRun(self, picture, tile, keep=True)
+                run = measured.run or TileRun(self, picture, tile, keep=True, sums=False)
                 top, bottom = rows.window_start - first, rows.window_end - first
                 columns = slice(tile.columns.window_start, tile.columns.window_end)
                 unfinished[:, :, top:bottom, columns] += run.gradient(measured.slopes)
@@ -181,12 +181,21 @@ class Objective:
 
 
 class TileRun:
-    """One tile run forward: the sums of its owned features, and its window's share of the gradient."""
+    """One tile run forward: the sums of its owned features, and its window's share of the gradient.
 
-    def __init__(self, objective: Objective, picture: Float[Tensor, "1 3 h w"], tile: Tile, *, keep: bool) -> None:
+    keep: for the gradient. sums: whether they are asked for; without them, features that only losses read which tell
+    the gradient themselves are not asked for before it.
+    """
+
+    def __init__(
+        self, objective: Objective, picture: Float[Tensor, "1 3 h w"], tile: Tile, *, keep: bool, sums: bool = True
+    ) -> None:
         self.terms, self.surface, self.picture, self.tile = objective.terms, objective.surface, picture, tile
         seen, tiling = self.surface.seen(picture, tile.window), objective.tiling
-        self.run = objective.network.forward(seen, keep=keep, passed=tiling.passed(tile), read=tiling.read(tile))
+        late = [] if sums else self.direct_layers(tiling)
+        self.run = objective.network.forward(
+            seen, keep=keep, passed=tiling.passed(tile), read=tiling.read(tile), late=late
+        )
         self.leaves: dict[str, Tensor] = {}
         self.places: dict[str, Place] = {}
         for name, features in self.run.features.items():
@@ -196,18 +205,27 @@ class TileRun:
             owned = {name: own_features(leaf, name, self.surface, tiling) for name, leaf in self.leaves.items()}
             for name, features in owned.items():
                 self.places[name] = replace(tiling.place(tile, name, features), turn=objective.turn)
-            self.direct = [self.is_direct(term, owned[term.layer]) for term in self.terms]
+            self.direct = [
+                term.layer not in owned or self.is_direct(term, self.places[term.layer]) for term in self.terms
+            ]
             # Sums of which the losses tell the gradient themselves are taken only where they are asked for.
             self.stats = [
                 {} if direct else term.stats(owned[term.layer], self.places[term.layer])
                 for term, direct in zip(self.terms, self.direct, strict=True)
             ]
 
-    def is_direct(self, term: Term, owned: Float[Tensor, "c h w"]) -> bool:
+    def is_direct(self, term: Term, place: Place) -> bool:
         """Whether a term's gradient is told by its loss, for all features of its layer."""
-        place = self.places[term.layer]
-        whole = owned is self.leaves[term.layer] and place.owned == place.window
+        whole = self.surface.wrap_px is None and place.owned == place.window
         return whole and isinstance(term.loss, CorrelationLoss) and term.guide is None
+
+    def direct_layers(self, tiling: Tiling) -> list[str]:
+        """Layers of a picture that is cut all of whose terms are so; those without terms too."""
+        places = {
+            info.name: tiling.cut_place(self.tile, at) for at, info in enumerate(tiling.infos) if info in tiling.counted
+        }
+        others = {term.layer for term in self.terms if not self.is_direct(term, places[term.layer])}
+        return [info.name for info in tiling.infos if info.name not in others]
 
     def sums(self) -> list[Stats]:
         """Before the gradient is asked for, which uses the features up."""
@@ -222,17 +240,17 @@ class TileRun:
         """The window's gradient, given how the objective changes with each sum."""
 
         def gradient_at(layer: str, features: Tensor, behind: Tensor | None) -> Tensor:
-            leaf = self.leaves.pop(layer)
+            leaf = self.leaves.pop(layer, None)
             gradient = None if behind is None else behind[0]
             outputs: list[tuple[Tensor, Tensor]] = []
             for term, direct, stats, along in zip(self.terms, self.direct, self.stats, slopes, strict=True):
                 if term.layer == layer and direct:
                     assert isinstance(term.loss, CorrelationLoss)
-                    gradient = term.loss.gradient(leaf.detach(), along, gradient)
+                    gradient = term.loss.gradient(features[0], along, gradient)
                 elif term.layer == layer:
                     # What a tile without owned features adds does not depend on them.
                     outputs += [(stats[name], slope) for name, slope in along.items() if stats[name].requires_grad]
-            if outputs:
+            if outputs and leaf is not None:
                 (own,) = torch.autograd.grad([value for value, _ in outputs], leaf, [slope for _, slope in outputs])
                 gradient = own if gradient is None else gradient.add_(own)
             assert gradient is not None

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from impasto.nets.layers import Conv, LayerInfo, Pool
-from impasto.nets.passes import unkept
+from impasto.nets.passes import made_anew, unkept
 
 INDEX_BYTES = 8
 # A window's picture in float32, with its channels in the network's order, scaled, shifted: arrays of 3 at once.
@@ -55,12 +55,13 @@ def cost_of(
     value_bytes: int,
     sizes: Sizes | None = None,
     in_place: Collection[str] = (),
+    late: Collection[str] = (),
 ) -> Cost:
     """The cost of running the layers `infos`, of which `layers` count, on an input of `channels` channels.
 
     value_bytes: 2 for bfloat16, 4 for float32. sizes: of what is run; without them it is the cost for each pixel.
-    in_place: layers whose losses add their gradient to what is there. Dense layers are left out: they hold a picture to
-    one small size.
+    in_place: layers whose losses add their gradient to what is there. late: as in `NetworkPass.forward`, where
+    memory is short. Dense layers are left out: they hold a picture to one small size.
     """
     maps = [info for info in infos if isinstance(info.row, Conv | Pool)]
     sizes = sizes or Sizes.of_pixel(maps)
@@ -73,7 +74,7 @@ def cost_of(
     features = {
         info.name: info.channels * places for info, places in zip(maps, sizes.kept, strict=False) if info.name in layers
     }
-    forward, both = peaks(maps, features, channels, value_bytes, sizes, in_place)
+    forward, both = peaks(maps, features, channels, value_bytes, sizes, in_place, made_anew(maps, late))
     entering = INPUT_BYTES * sizes.picture
     return Cost(flops, entering + forward, entering + both, features)
 
@@ -85,9 +86,10 @@ def peaks(
     value_bytes: int,
     sizes: Sizes,
     in_place: Collection[str],
+    first_anew: bool,
 ) -> tuple[float, float]:
     """The most bytes held at once: forward alone, and forward and back. Follows `ExplicitRun` step by step."""
-    without = unkept(maps, features)
+    without = unkept(maps, features) | ({0} if first_anew else set())
     kept = passing = forward = both = before = sizes.picture * channels * value_bytes
     outputs: list[float] = []
     for position, info in enumerate(maps):
@@ -109,6 +111,8 @@ def peaks(
         own = outputs[position] * (2 if info.name in features and info.name not in in_place else 1)
         if sizes.kept[position] < sizes.made[position]:
             own += info.channels * sizes.made[position] * value_bytes
+        if first_anew and not position:
+            own += outputs[position]
         both = max(both, kept + own + entry)
         if position not in without:
             kept -= outputs[position]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -63,12 +63,18 @@ class NetworkPass(Protocol):
         ...
 
     def forward(
-        self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True, passed: Part = ALL, read: Part = ALL
+        self,
+        picture: Float[Tensor, "n 3 h w"],
+        *,
+        keep: bool = True,
+        passed: Part = ALL,
+        read: Part = ALL,
+        late: Collection[str] = (),
     ) -> Run:
         """Run a picture, or several of one size (RGB, 0..1). keep: hold what `backward` needs.
 
         passed: what goes on of what comes of a pooling. read: what is asked for of a layer's features, of those that go
-        on.
+        on. late: layers whose features are asked for on the way back alone; the run need not have them before.
         """
         ...
 
@@ -139,12 +145,18 @@ class ExplicitPass:
 
     @torch.no_grad()
     def forward(
-        self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True, passed: Part = ALL, read: Part = ALL
+        self,
+        picture: Float[Tensor, "n 3 h w"],
+        *,
+        keep: bool = True,
+        passed: Part = ALL,
+        read: Part = ALL,
+        late: Collection[str] = (),
     ) -> ExplicitRun:
         if self.slab:
             self.slab.begin()
-        x = self.cnn.to_input(picture)
-        run = ExplicitRun(self, x.to(self.dtype).contiguous(memory_format=torch.channels_last), passed, read)
+        x = self.cnn.to_input(picture).to(self.dtype).contiguous(memory_format=torch.channels_last)
+        run = ExplicitRun(self, x, passed, read, made_anew=keep and bool(self.slab) and made_anew(self.infos, late))
         for position in range(len(self.infos)):
             run.step(position, keep)
         return run
@@ -165,14 +177,25 @@ def unkept(infos: Sequence[LayerInfo], layers: Iterable[str]) -> set[int]:
     }
 
 
+def made_anew(infos: Sequence[LayerInfo], late: Collection[str]) -> bool:
+    """Whether the first layer's map can be let go of and made again on the way back.
+
+    It is the largest of all that are kept, and a convolution of three channels is the least work. late: as in
+    `NetworkPass.forward`.
+    """
+    return len(infos) > 1 and all(isinstance(info.row, Conv) for info in infos[:2]) and infos[0].name in late
+
+
 class ExplicitRun:
     """`activations[i]` is layer i's input, the last one the network's output; `indices` are max pooling's.
 
-    `shapes` are those of inputs that were not kept, `uncut` those of outputs of which a part went on.
+    `shapes` are those of inputs that were not kept, `uncut` those of outputs of which a part went on. made_anew: the
+    first layer's output is let go of when the second has read it.
     """
 
-    def __init__(self, network: ExplicitPass, x: Tensor, passed: Part, read: Part) -> None:
+    def __init__(self, network: ExplicitPass, x: Tensor, passed: Part, read: Part, *, made_anew: bool) -> None:
         self.network, self.passed, self.read, self.slab = network, passed, read, network.slab
+        self.made_anew = made_anew
         self.activations: list[Tensor | None] = [x]
         self.indices: dict[int, Tensor] = {}
         self.shapes: dict[int, torch.Size] = {}
@@ -213,8 +236,24 @@ class ExplicitRun:
         if not keep:
             self.drop(position)
         self.activations.append(y)
+        if self.made_anew and position == 1:
+            self.shapes[position] = x.shape
+            self.drop(position)
+        if info.name in self.network.layers and not (self.made_anew and position == 0):
+            self.see(info.name, y)
+
+    def see(self, name: str, y: Tensor) -> None:
+        """Have what is read of a layer's output among the features."""
+        self.features[name] = as_maps(y)[:, :, *self.read.get(name, ())]
+
+    def make_anew(self) -> None:
+        """The first layer's output."""
+        info, x = self.network.infos[0], self.activations[0]
+        prepared = self.network.weights[info.name]
+        assert x is not None and prepared is not None and isinstance(info.row, Conv)
+        self.activations[1] = y = convolved(x, prepared, info.row, self.slab)
         if info.name in self.network.layers:
-            self.features[info.name] = as_maps(y)[:, :, *self.read.get(info.name, ())]
+            self.see(info.name, y)
 
     def drop(self, position: int) -> None:
         """Let go of a layer's input, unless it is among the features."""
@@ -231,6 +270,8 @@ class ExplicitRun:
         gradient: Tensor | None = None
         for position in reversed(range(len(self.network.infos))):
             name = self.network.infos[position].name
+            if self.made_anew and position == 0:
+                self.make_anew()
             x, y = self.activations[position], self.activations[position + 1]
             if name in self.network.layers:
                 assert y is not None
@@ -251,10 +292,11 @@ class ExplicitRun:
         info, prepared = self.network.infos[position], self.network.weights[self.network.infos[position].name]
         match info.row:
             case Conv() as row:
-                assert prepared is not None and x is not None
+                assert prepared is not None
                 if y is not None:
                     gradient = unactivate_(gradient, y, row.activation)
-                result = input_gradient(gradient, x, prepared, row, self.network.scratch, self.slab)
+                shape = self.shapes[position] if x is None else x.shape
+                result = input_gradient(gradient, shape, prepared, row, self.network.scratch, self.slab)
             case Pool(mode="max") if x is not None and position not in self.indices:
                 assert y is not None
                 whole = self.before_cut(position, unactivate_(gradient, y, "relu"))
@@ -370,16 +412,18 @@ def convolved_into(
 
 
 def input_gradient(
-    gradient: Tensor, x: Tensor, prepared: Prepared, row: Conv, scratch: Scratch, slab: Slab | None
+    gradient: Tensor, shape: torch.Size, prepared: Prepared, row: Conv, scratch: Scratch, slab: Slab | None
 ) -> Tensor:
-    """The gradient of a convolution's input `x` from that of its output, before the activation."""
+    """The gradient of a convolution's input, of that shape, from that of its output, before the activation."""
     turned, pad = prepared.turned, row.kernel - 1 - pad_of(row)
     if isinstance(turned, Kernel):
         return turned.convolved(gradient, pad, scratch, slab)
     if turned is not None and slab:
-        return convolved_into(new_maps(x.shape, x, slab), gradient, turned, None, [pad] * 2, [1, 1], relu=False)
+        return convolved_into(new_maps(shape, gradient, slab), gradient, turned, None, [pad] * 2, [1, 1], relu=False)
     if turned is not None:
         return F.conv2d(gradient, turned, padding=pad)
+    # The input itself has no part in it.
+    x = gradient.new_empty(1).expand(shape)
     result = aten.convolution_backward(
         gradient, x, prepared.weight, [row.filters], [row.stride] * 2, [pad_of(row)] * 2, [1, 1], False,
         [0, 0], 1, [True, False, False],
@@ -444,7 +488,13 @@ class AutogradPass:
         """It holds what autograd holds."""
 
     def forward(
-        self, picture: Float[Tensor, "n 3 h w"], *, keep: bool = True, passed: Part = ALL, read: Part = ALL
+        self,
+        picture: Float[Tensor, "n 3 h w"],
+        *,
+        keep: bool = True,
+        passed: Part = ALL,
+        read: Part = ALL,
+        late: Collection[str] = (),
     ) -> AutogradRun:
         assert not passed and not read, "its layers are not known, so that nothing can be cut off"
         with torch.set_grad_enabled(keep):
