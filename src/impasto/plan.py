@@ -31,7 +31,7 @@ MIB = 1 << 20
 # What torch's libraries take when they first compute.
 FIRST_RUN_BYTES = 150 * MIB
 SHARE_OF_FREE = 0.6
-TILE_SIDES_PX = (2048, 1536, 1280, 1024, 896, 768, 640, 512, 384, 256)
+TILE_SIDES_PX = (2048, 1536, 1280, *range(1024, 255, -64))
 # Pictures kept through an iteration and, behind the activations, while a step is worked out.
 STYLE_COPIES = 4 / 3
 KEPT_PICTURES = {"lbfgs": 8 + 2 * Lbfgs.memory, "adam": 6, "gd": 4}
