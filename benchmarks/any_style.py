@@ -119,7 +119,7 @@ def report(strength: float, rows: list[list[float]]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("model", nargs="?", default=str(SHIPPED))
-    parser.add_argument("--strength", type=float, nargs="+", default=[0.4, 0.65, 1.0])
+    parser.add_argument("--strength", type=float, nargs="+", default=[0.4, 0.6, 1.0])
     parser.add_argument("--folder", type=Path, default=Path("out/bench-any-style"))
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--pairs", type=int, default=PAIRS)

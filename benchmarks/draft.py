@@ -1,6 +1,6 @@
 """Whether starting from the fast engine's draft pays: time to the objective that starting from the photo comes to.
 
-    python -m benchmarks.draft [--pairs 10] [--size 512] [--iterations 3 6 12 60] [--strength 0.65]
+    python -m benchmarks.draft [--pairs 10] [--size 512] [--iterations 3 6 12 60] [--strength 0.6]
 
 For each pair: the objective from the photo after so many iterations, and in what share of that time, the draft's own
 counted in, the run from the draft is at or under it.

@@ -1,6 +1,6 @@
 """A network that `impasto train STYLE -o MODEL` made, against the shipped one in that style: held-out photos at 512².
 
-    python -m benchmarks.one_style MODEL STYLE [--photos 5] [--strength 0.65]
+    python -m benchmarks.one_style MODEL STYLE [--photos 5] [--strength 0.6]
 
 It is to come to 0.8 of the shipped network's relative Gram distance, no further from the photo, within 1 MB and 20 ms.
 """

@@ -1,6 +1,6 @@
 """Draws styles by program, so that a training of the network for any style sees more of them than painters made.
 
-    python docs/draw_styles.py OUT_DIR PICTURES_DIR [PICTURES_DIR ...] [--count 2000] [--workers 2]
+    python docs/draw_styles.py OUT_DIR PICTURES_DIR [PICTURES_DIR ...] [--count 2000] [--first 0] [--workers 2]
 
 Each is a random composition on a picture of the folders or in its place: mosaic and glass, broken planes, strokes,
 dots, hatching, posters and woodcuts, rectangles, figures over one another, waves, washes; in the picture's colours or
@@ -521,12 +521,14 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("pictures", nargs="+", type=Path)
     parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="its number: other numbers are other styles")
     parser.add_argument("--workers", type=int, default=1)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     files = sorted(file for folder in asked.pictures for file in folder.iterdir())
+    numbers = range(asked.first, asked.first + asked.count)
     with ProcessPoolExecutor(asked.workers) as pool:
-        waiting = [pool.submit(write, asked.out / f"{n:05}.jpg", files, n) for n in range(asked.count)]
+        waiting = [pool.submit(write, asked.out / f"{n:05}.jpg", files, n) for n in numbers]
         for one in waiting:
             one.result()
     print(f"{asked.count} styles in {asked.out}")

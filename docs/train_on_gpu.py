@@ -1,6 +1,6 @@
 """Trains the network for any style further on a GPU, for so many seconds: what the last part of the shipped one had.
 
-    python docs/train_on_gpu.py PHOTOS STYLES OUT.safetensors --seconds 680 [--drawn DIR] [--start MODEL]
+    python docs/train_on_gpu.py PHOTOS STYLES OUT.safetensors --seconds 680 [--drawn DIR] [--start MODEL] [--experts 16]
 
 `impasto train-any` makes its batches on the processor. Here all pictures lie in the GPU's memory and are cropped and
 varied there, so that no core is waited for, the learning rate falls with the clock, and steps of many small crops
@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.errors import PictureError
-from impasto.nets.any_style import SHIPPED, load_any_style
+from impasto.nets.any_style import SHIPPED, AnyStyle, load_any_style
 from impasto.nets.catalogue import network as feature_network
 from impasto.train.any_style import Training
 from impasto.train.data import TONES, Batch, Folder, Source, Variety, in_tone, mix_of, read_uint8, recolouring
@@ -37,6 +37,10 @@ Rng = np.random.Generator
 SIDE, SHORTEST = 640, 512
 # Chances for a style: as in `impasto train-any`, to be a drawn one, to be given another's colours.
 VARIETY, DRAWN, COLOURS_OF_ANOTHER = Variety(), 0.42, 0.15
+# Drawn styles that are brought to the device at a time.
+AT_A_TIME = 64
+# Steps from one look at the distances to the next: to read them is to wait for the GPU.
+TOLD_STEPS = 16
 # Groups of four, and the least share of a picture's side that a crop covers, by the crops' side.
 STEPS = {256: (32, 0.42), 512: (9, 0.6)}
 
@@ -65,15 +69,24 @@ class OnGpu:
     def watch(self, drawn: Path) -> None:
         """Add the drawn styles of a folder as they come, until it is full here."""
         seen: set[Path] = set()
-        while self.count < len(self.pictures):
-            for file in sorted(set(drawn.glob("*.jpg")) - seen)[: len(self.pictures) - self.count]:
-                try:
-                    self.add([read(file)])
-                    seen.add(file)
-                except PictureError:  # Still being written.
+        with ThreadPoolExecutor(2) as pool:
+            while self.count < len(self.pictures):
+                room = min(AT_A_TIME, len(self.pictures) - self.count)
+                # The last ones may still be being written.
+                files = sorted(set(drawn.glob("*.jpg")) - seen)[:-AT_A_TIME][:room]
+                if not files:
+                    # Files come by the second, and looking takes time from the training's own thread.
+                    time.sleep(2)
                     continue
-            # Files come by the second, and looking takes time from the training's own thread.
-            time.sleep(2)
+                pictures = np.zeros((len(files), *self.pictures.shape[1:]), np.uint8)
+                for at, picture in enumerate(pool.map(read, files)):
+                    height, width = picture.shape[1:]
+                    pictures[at, :, :height, :width] = picture
+                    self.sizes[self.count + at] = height, width
+                # Without waiting, since there are steps before it in the queue.
+                self.pictures[self.count : self.count + len(files)] = self.to_device(pictures, torch.uint8)
+                self.count += len(files)
+                seen.update(files)
 
     def to_device(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array)).to(dtype)
@@ -123,8 +136,8 @@ class OnGpu:
         """Recoloured, given the colours of the next one, toned, each by chance."""
         count = len(styles)
         changed = rng.random(count) < VARIETY.colours
-        matrices = torch.stack([recolouring(rng) if change else torch.eye(3) for change in changed])
-        styles = torch.einsum("nij,njhw->nihw", matrices.to(self.device), styles)
+        matrices = np.stack([recolouring(rng).numpy() if change else np.eye(3) for change in changed])
+        styles = torch.einsum("nij,njhw->nihw", self.to_device(matrices, torch.float32), styles)
         taken = self.to_device(rng.random(count) < COLOURS_OF_ANOTHER, torch.bool)[:, None, None, None]
         styles = torch.where(taken, in_colours_of_the_next(styles), styles)
         toned = rng.random(count) < VARIETY.tone
@@ -154,6 +167,27 @@ def draw(rng: Rng, numbers: range, count: int) -> np.ndarray:
     return rng.integers(numbers.start, numbers.stop, count)
 
 
+class OnGpuTraining(Training):
+    """A training whose distances are read now and then."""
+
+    def meaned(self, distances: dict[str, Tensor]) -> dict[str, float]:
+        return super().meaned(distances) if self.step % TOLD_STEPS == 0 else {}
+
+
+def with_experts(network: AnyStyle, experts: int) -> AnyStyle:
+    """The same network with more layers to mix each of its own of, which have no share in any style yet."""
+    more = AnyStyle(replace(network.shape, experts=experts))
+    tensors = more.state_dict()
+    for name, given in network.state_dict().items():
+        own = tensors[name]
+        if own.shape != given.shape:
+            if ".shares." in name:
+                own.zero_()
+            own = own[: len(given)]
+        own.copy_(given)
+    return more
+
+
 def train(training: Training, source: OnGpu, seconds: float, out: Path) -> None:
     """Small crops in three of four steps, in the second half of the time large ones."""
     began = said = time.monotonic()
@@ -165,7 +199,7 @@ def train(training: Training, source: OnGpu, seconds: float, out: Path) -> None:
         training.settings = settings.model_copy(update={"steps": steps, "sizes": (size,)})
         training.groups = range(STEPS[size][0])
         found = training.run_step()
-        if time.monotonic() - said > 30:
+        if found and time.monotonic() - said > 30:
             said = time.monotonic()
             told = "  ".join(f"{name} {value:.3f}" for name, value in found.items())
             print(f"{said - began:5.0f} s, step {training.step}, {source.count} pictures: {told}", flush=True)
@@ -183,7 +217,9 @@ def main() -> int:
     parser.add_argument("--drawn", type=Path)
     parser.add_argument("--start", type=Path, default=SHIPPED)
     parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--capacity", type=int, default=12_000, help="pictures, 1.2 MB each")
+    parser.add_argument("--steady", type=float, default=5)
+    parser.add_argument("--experts", type=int, help="default: as many as it has")
+    parser.add_argument("--capacity", type=int, default=20_000, help="pictures, 1.2 MB each")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
@@ -193,10 +229,14 @@ def main() -> int:
     source = OnGpu(asked.photos, asked.styles, asked.capacity, device, asked.seed)
     if asked.drawn:
         threading.Thread(target=source.watch, args=(asked.drawn,), daemon=True).start()
-    settings = Settings(learning_rate=asked.rate, warm_up=150, fall=1, hard=2, steady=10, seed=asked.seed)
+    settings = Settings(learning_rate=asked.rate, warm_up=150, fall=1, hard=2, steady=asked.steady, seed=asked.seed)
     network = load_any_style(asked.start)
+    if asked.experts:
+        network = with_experts(network, asked.experts)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    training = Training(settings, source, feature_network("vgg16"), shape=network.shape, device=device, dtype=dtype)
+    training = OnGpuTraining(
+        settings, source, feature_network("vgg16"), shape=network.shape, device=device, dtype=dtype
+    )
     training.start_from(network)
     train(training, source, asked.seconds, asked.out)
     return 0

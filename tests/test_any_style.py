@@ -170,7 +170,7 @@ def test_objective_against_autograd() -> None:
     cnn = five_blocks()
     generator = torch.Generator().manual_seed(0)
     pictures, photos, styles = torch.rand(3, 4, 3, 48, 40, generator=generator).unbind()
-    photos, styles, photo_of = photos[:2], styles[:2] ** 3, [0, 1, 0, 1]
+    photos, styles, photo_of = photos[:2], styles[:2] ** 3, torch.tensor([0, 1, 0, 1])
     mix = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.3, 0.7], [1.0, 0.0]])
     weight = torch.tensor([0.02, 0.1, 0.5, 1.0])
     objective = Objective(ExplicitPass(cnn, [*STYLE_LAYERS, CONTENT_LAYER], dtype=torch.float32, device=CPU), hard=0.3)
@@ -219,7 +219,7 @@ def test_a_batch_follows_from_its_step_and_splits_over_processes(folders: tuple[
     assert torch.equal(whole.styles, torch.cat([part.styles for part in parts]))
     assert torch.equal(whole.strength, torch.cat([part.strength for part in parts]))
     assert torch.equal(whole.mix, torch.block_diag(*(part.mix for part in parts)))
-    assert torch.allclose(whole.mix.sum(1), torch.ones(8)) and whole.photo_of == [0, 1, 0, 1, 2, 3, 2, 3]
+    assert torch.allclose(whole.mix.sum(1), torch.ones(8)) and whole.photo_of.tolist() == [0, 1, 0, 1, 2, 3, 2, 3]
     assert not torch.equal(whole.photos, source_of(folders).batch(6, 32, range(2)).photos)
 
 
@@ -329,8 +329,7 @@ def test_batches_made_ahead_are_the_same(folders: tuple[Path, Path]) -> None:
     for step in (0, 1, 2, 4, 5):
         size = SETTINGS.size_at(step)
         wanted, found = source.batch(step, size, range(2)), ahead.batch(step, size, range(2))
-        assert found.photo_of == wanted.photo_of
-        for name in ("photos", "styles", "mix", "strength"):
+        for name in ("photos", "styles", "photo_of", "mix", "strength"):
             assert torch.equal(getattr(found, name), getattr(wanted, name))
     assert ahead.skipped == source.skipped == 1
 
@@ -371,7 +370,7 @@ def test_two_processes_train_as_one(folders: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize(
     ("across", "down", "left"),
     [
-        (0.25, 0.25, 0.5), (0.25, -0.25, 0.5), (0.25, 0, 0.5), (0, 0.25, 0.5),
+        (0.25, 0.25, 0.3), (0.25, -0.25, 0.3), (0.25, 0, 0.3), (0, 0.25, 0.3),
         (0, 0.5, 1), (0.5, 0.5, 1), (0.25, 0.5, 1), (0.125, 0, 1), (0.125, 0.125, 1), (0.3125, 0.25, 1), (0, 0, 1),
     ],
 )  # fmt: skip

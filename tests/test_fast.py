@@ -263,7 +263,7 @@ def test_init_draft_begins_with_the_fast_engines_picture(small_cnn: Cnn) -> None
     assert torch.allclose(torch.from_numpy(short.picture.pixels), one, atol=1e-5), "in a short time one must do"
 
 
-def test_the_notch_takes_the_networks_own_grid_away_and_a_draft_has_least_of_it(
+def test_the_notch_takes_the_networks_own_grid_away_also_from_a_draft(
     small_cnn: Cnn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo = read_picture(Path(skimage.__file__).parent / "data" / "astronaut.png").resized(256, 256)
@@ -276,7 +276,8 @@ def test_the_notch_takes_the_networks_own_grid_away_and_a_draft_has_least_of_it(
     of_bare, of_one, of_draft = (
         checkerboard_score(luma(torch.from_numpy(result.picture.pixels)[None])[0, 0]) for result in (bare, one, draft)
     )
-    assert of_one < of_bare - 1 and of_draft < of_one
+    # Half a decibel is what photos have.
+    assert max(of_one, of_draft) < 0.5 < of_bare - 1
 
 
 @pytest.mark.parametrize(

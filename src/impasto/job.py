@@ -158,7 +158,7 @@ class StyleJob(BaseModel):
         "backbone's weights are not here.",
     )
     strength: float = Field(
-        0.65,
+        0.6,
         ge=0,
         le=1,
         description="Of the fast engine and --init draft: 0 is the photo itself, 1 the boldest.",

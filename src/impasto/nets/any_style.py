@@ -41,7 +41,7 @@ GRAIN_SIDE, GRAIN_MEAN, GRAIN_DEVIATION = 512, 128, 42
 Layer = TypeVar("Layer", bound=nn.Module)
 
 # Of `Notch`: the share of an amplitude that is taken away, and the deviation and reach of its mean, in places.
-NOTCH_SHARE, NOTCH_DEVIATION, NOTCH_REACH = 0.5, 2.0, 5
+NOTCH_SHARE, NOTCH_DEVIATION, NOTCH_REACH = 0.7, 2.0, 5
 
 # Relative content weights the network is trained for: at full strength, and where the photo begins to be faded in.
 BOLDEST, FAITHFUL = 0.02, 1.0
@@ -208,7 +208,7 @@ class Notch(nn.Module):
     """Weakens rows, columns and diagonals of 4 px in a picture, given in places of `NEAR_STRIDE` px.
 
     The network's finest texture falls into them, up to 5 dB over what is beside them in the spectrum, in every style.
-    Their amplitude about a place, a Gaussian mean over places, is taken away by half.
+    Of their amplitude about a place, a Gaussian mean over places, `NOTCH_SHARE` is taken away.
     """
 
     found: Tensor

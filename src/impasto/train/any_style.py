@@ -264,8 +264,9 @@ class HeldOut:
             rows.append(torch.cat([photo, fitted(style, photo), *pictures], 3))
             count = len(pictures)
             grams = training.objective.grams(style)
+            of_photo = torch.zeros(count, dtype=torch.int64, device=training.device)
             targets = training.objective.targets(
-                photo, grams, [0] * count, photo.new_ones(count, 1), photo.new_ones(count)
+                photo, grams, of_photo, photo.new_ones(count, 1), photo.new_ones(count)
             )
             found.append(training.objective(torch.cat(pictures), targets)[1])
         if rows:

@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from impasto.errors import PictureError, UserError
@@ -165,7 +165,7 @@ class Batch:
 
     photos: Float[Tensor, "m 3 n n"]
     styles: Float[Tensor, "k 3 _ _"]
-    photo_of: list[int]
+    photo_of: Int64[Tensor, " batch"]
     mix: Float[Tensor, "batch k"]
     strength: Float[Tensor, " batch"]
 
@@ -178,7 +178,7 @@ class Batch:
         strength: Float[Tensor, " batch"],
     ) -> Batch:
         """mixes: the shares of its two styles in the four samples of each group."""
-        photo_of = [2 * group + photo for group in range(len(mixes)) for photo in (0, 1, 0, 1)]
+        photo_of = torch.arange(2 * len(mixes)).view(-1, 2).repeat(1, 2).flatten()
         return cls(photos, styles, photo_of, torch.block_diag(*mixes), strength)
 
     def to(self, device: torch.device) -> Batch:
@@ -189,8 +189,7 @@ class Batch:
         return self.each(lambda tensor: tensor.pin_memory())
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        photos, styles, mix, strength = map(change, (self.photos, self.styles, self.mix, self.strength))
-        return Batch(photos, styles, self.photo_of, mix, strength)
+        return Batch(*map(change, (self.photos, self.styles, self.photo_of, self.mix, self.strength)))
 
 
 @runtime_checkable

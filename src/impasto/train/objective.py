@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from impasto.losses.total_variation import variation_gradient
@@ -69,7 +69,7 @@ class Objective:
         self,
         photos: Float[Tensor, "m 3 h w"],
         styles: Grams,
-        photo_of: list[int],
+        photo_of: Int64[Tensor, " n"],
         mix: Float[Tensor, "n k"],
         content_weight: Float[Tensor, " n"],
     ) -> Targets:

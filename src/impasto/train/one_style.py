@@ -58,7 +58,7 @@ class PhotoSource:
         count = len(photos)
         # The style is the same in every step, and its network knows it without being shown.
         style = torch.zeros(1, 3, 1, 1)
-        return Batch(torch.stack(photos), style, list(range(count)), torch.ones(count, 1), torch.tensor(strengths))
+        return Batch(torch.stack(photos), style, torch.arange(count), torch.ones(count, 1), torch.tensor(strengths))
 
 
 # Numbers of a code that are left to the network of one style: only the dial moves it, along a curve for which so many
