@@ -5,7 +5,8 @@
 `impasto train-any` makes its batches on the processor. Here all pictures lie in the GPU's memory and are cropped and
 varied there, so that no core is waited for, the learning rate falls with the clock, and steps of many small crops
 alternate with steps of few large ones: about 110 ms for 128 samples of 256² or 36 of 512² on an H200. `--drawn` is a
-folder that `docs/draw_styles.py` may still be filling. It needs `impasto weights fetch vgg16`.
+folder that `docs/draw_styles.py` may still be filling, if it leaves this some cores: drawing on nearly all of 16 made
+steps four times as long. It needs `impasto weights fetch vgg16`.
 """
 
 from __future__ import annotations
