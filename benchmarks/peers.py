@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import shlex
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from PIL import Image
@@ -55,16 +53,24 @@ def programs(size: int, iterations: int, commands: list[str]) -> dict[str, list[
     return found
 
 
+# Between this program and the one measured, whose peak would otherwise be no less than what this one holds.
+LAUNCHER = """
+import resource, subprocess, sys, time
+began = time.perf_counter()
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+sys.exit(code)
+"""
+
+
 def measured(command: list[str], files: dict[str, Path]) -> tuple[float, int]:
     """Seconds and peak bytes of one run."""
     filled = [part.format(**files) for part in command]
-    began = time.perf_counter()
-    process = subprocess.Popen(filled, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{shlex.join(filled)} failed with exit code {process.returncode}.")
-    return time.perf_counter() - began, usage.ru_maxrss * 1024
+    done = subprocess.run([sys.executable, "-c", LAUNCHER, *filled], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"{shlex.join(filled)} failed with exit code {done.returncode}.")
+    seconds, peak = done.stdout.split()
+    return float(seconds), int(peak)
 
 
 def main() -> int:

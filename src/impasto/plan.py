@@ -29,7 +29,7 @@ from impasto.nets.layers import LayerInfo
 
 MIB = 1 << 20
 # What torch's libraries take when they first compute.
-FIRST_RUN_BYTES = 150 * MIB
+FIRST_RUN_BYTES = 200 * MIB
 SHARE_OF_FREE = 0.6
 TILE_SIDES_PX = (2048, 1536, 1280, *range(1024, 255, -64))
 # Pictures kept through an iteration and, behind the activations, while a step is worked out.
