@@ -59,10 +59,11 @@ class OnGpu:
             self.photos, self.styles = (self.add(pool.map(read, Folder(at).files)) for at in (photos, styles))
 
     def add(self, pictures: Iterable[Tensor]) -> range:
+        """Without waiting for the device, which may have steps in its queue."""
         first = self.count
         for picture in pictures:
             height, width = picture.shape[1:]
-            self.pictures[self.count, :, :height, :width] = picture.to(self.device)
+            self.pictures[self.count, :, :height, :width] = self.to_device(picture.numpy(), torch.uint8)
             self.sizes[self.count] = height, width
             self.count += 1
         return range(first, self.count)
@@ -79,14 +80,7 @@ class OnGpu:
                     # Files come by the second, and looking takes time from the training's own thread.
                     time.sleep(2)
                     continue
-                pictures = np.zeros((len(files), *self.pictures.shape[1:]), np.uint8)
-                for at, picture in enumerate(pool.map(read, files)):
-                    height, width = picture.shape[1:]
-                    pictures[at, :, :height, :width] = picture
-                    self.sizes[self.count + at] = height, width
-                # Without waiting, since there are steps before it in the queue.
-                self.pictures[self.count : self.count + len(files)] = self.to_device(pictures, torch.uint8)
-                self.count += len(files)
+                self.add(pool.map(read, files))
                 seen.update(files)
 
     def to_device(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:
