@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from impasto import calibration, hardware, losses
 from impasto.cli.main import main
 from impasto.engines.objective import Aim
 from impasto.engines.optimize import Stage
+from impasto.engines.optimizers import Lbfgs
 from impasto.engines.scales import Scale
 from impasto.errors import JobError, RunError
 from impasto.events import Step
@@ -93,6 +96,16 @@ def test_where_tiles_are_small_kernels_are_made_one_by_one(small_cnn: Cnn) -> No
     assert whole(kernels=[5 * MIB, 3 * MIB]) - whole() == 8 * MIB
 
 
+def test_no_more_pairs_are_planned_for_than_iterations(small_cnn: Cnn) -> None:
+    def whole(iterations: int) -> int:
+        scales = [replace(SCALE, iterations=iterations)]
+        return make_plan(scales, "lbfgs", work_of(small_cnn), 1 << 40, rate=None).peak_bytes
+
+    picture = 3 * 4 * SCALE.height * SCALE.width
+    assert whole(6) - whole(5) == pytest.approx(2 * picture * hardware.KEPT_BLOCKS, rel=0.01)
+    assert whole(Lbfgs.memory) == whole(500) > whole(Lbfgs.memory - 1)
+
+
 def test_bfloat16_features_are_kept_as_they_are(small_cnn: Cnn) -> None:
     in_place = [stage for stage in ways_of(SCALE, "auto", torch.bfloat16) if stage.in_place]
     assert in_place and all(stage.kept == torch.bfloat16 for stage in in_place)
@@ -133,6 +146,18 @@ def test_limits_of_control_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert hardware.free_bytes(CPU) <= 1_500_000_000
     groups(tmp_path / "none", "0::/", {}, monkeypatch)
     assert hardware.cgroup_limit() is None
+
+
+def test_the_peak_of_a_process_is_not_that_of_the_one_that_began_it() -> None:
+    """Begun by one that holds 400 MB."""
+    held = "held = bytearray(b'1') * 400_000_000\n"
+    asked = "from impasto.hardware import peak_bytes; print(peak_bytes())"
+    begun = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {asked!r}], check=True)"
+    peaks = [
+        int(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout)
+        for code in (asked, held + begun, held + asked)
+    ]
+    assert peaks[0] == pytest.approx(peaks[1], rel=0.1) and peaks[2] > peaks[0] + 390e6
 
 
 def test_a_budget_over_the_groups_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

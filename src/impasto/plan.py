@@ -32,9 +32,10 @@ MIB = 1 << 20
 FIRST_RUN_BYTES = 200 * MIB
 SHARE_OF_FREE = 0.6
 TILE_SIDES_PX = (2048, 1536, 1280, *range(1024, 255, -64))
-# Pictures kept through an iteration and, behind the activations, while a step is worked out.
 STYLE_COPIES = 4 / 3
-KEPT_PICTURES = {"lbfgs": 8 + 2 * Lbfgs.memory, "adam": 6, "gd": 4}
+# Pictures kept through an iteration, beside the pairs that L-BFGS remembers, and, behind the activations, while a step
+# is worked out.
+KEPT_PICTURES = {"lbfgs": 8, "adam": 6, "gd": 4}
 STEP_PICTURES = {"lbfgs": 3, "adam": 4, "gd": 2}
 
 
@@ -245,5 +246,6 @@ def needed_bytes(stage: Stage, tiling: Tiling, tile: Cost, work: Work) -> int:
         moments = 2 * 3 * kept_bytes * pixels if stage.optimizer == "adam" else 0
         kept = (0 if work.spends_photo else picture) + moments + targets + maps
         return round(max(making, kept + 3 * band + run))
-    kept = KEPT_PICTURES[stage.optimizer] * picture + targets + maps
+    remembered = 2 * min(Lbfgs.memory, stage.scale.iterations) if stage.optimizer == "lbfgs" else 0
+    kept = (KEPT_PICTURES[stage.optimizer] + remembered) * picture + targets + maps
     return round(max(making, kept + picture + run, kept + STEP_PICTURES[stage.optimizer] * picture))
