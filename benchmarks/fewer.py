@@ -1,6 +1,6 @@
 """The study behind the default schedule: evaluations until the objective of the textbook's 150th, by setting.
 
-    python -m benchmarks.fewer [--pairs 2] [--size 384] [--evaluations 150] [--most 80] [--only NAME ...]
+    python -m benchmarks.fewer [--pairs 2] [--size 384] [--evaluations 150] [--only NAME ...]
 
 All settings see the same objective by the same explicit pass, so that evaluations can be compared; one at half the size
 counts a quarter. The textbook's optimizer is torch's L-BFGS, history 100, the picture clamped before each evaluation.
@@ -238,7 +238,6 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--evaluations", type=int, default=150)
-    parser.add_argument("--most", type=int, default=80)
     parser.add_argument("--only", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     asked = parser.parse_args()
     loaded = Loaded()
@@ -249,7 +248,7 @@ def main() -> int:
         target = min(total for _, total in trace)
         print(f"{photo.stem} + {style.stem}, textbook: {target:.2f} after {asked.evaluations}; {at_counts(trace)}")
         for name in asked.only:
-            trace = SETTINGS[name](problem, asked.most)
+            trace = SETTINGS[name](problem, asked.evaluations)
             reached = next((count for count, total in trace if total <= target), math.inf)
             shares[name].append(asked.evaluations / reached)
             print(f"  {name:36} reached after {reached:5.1f}; {at_counts(trace)}", flush=True)
