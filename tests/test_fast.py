@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -227,40 +226,16 @@ def test_what_a_transparent_style_hides_does_not_count(photo: Picture, style: Pi
     assert np.array_equal(*found)
 
 
-# How far down and to the right the photo is moved for each of the pictures whose mean is a draft.
-MOVES = ((0, 0), (0, 2), (1, 1), (1, 3), (2, 0), (2, 2), (3, 1), (3, 3))
-
-
-def moved_draft(
-    photo: np.ndarray, style: np.ndarray, strength: float, moves: Sequence[tuple[int, int]] = MOVES
-) -> Tensor:
-    large, network = Picture.from_any(photo).resized(192, 256).pixels, load_any_style(SHIPPED)
-    code, _ = code_of(network, Loaded(), [Picture.from_any(style)], [1.0], 256, 1.0)
-    parts = []
-    for down, right in moves:
-        edges = ((0, 0), (down, 4 - down), (right, 4 - right))
-        padded = torch.from_numpy(np.pad(large, edges, mode="reflect"))[None]
-        whole = network(padded, code, torch.tensor([strength]), (-down, -right)).clamp(0, 1)
-        parts.append(whole[..., down : down + 192, right : right + 256])
-    mean = torch.stack(parts).mean(0)
-    return F.interpolate(mean, (96, 128), mode="bilinear", antialias=True)[0]
-
-
 def test_init_draft_begins_with_the_fast_engines_picture(small_cnn: Cnn) -> None:
-    """Painted at twice the size, since that is small, and reduced: the mean of eight pictures moved by up to 3 px."""
+    """Painted at twice the size, since that is small, and reduced."""
     photo, style = grained_picture(96, 128, 2), shapes_picture(96, 128, 7)
     fields = {"iterations": 1, "precision": "fp32", "style_layers": "block1_conv1", "content_layers": "block2_conv2"}
     for strength in (0.3, 1.0):
         result = impasto.stylize(photo, style, cnn=small_cnn, init="draft", strength=strength, **fields)
         assert result.engine == "optimize"
-        begun = torch.from_numpy(result.picture.pixels)
         large = torch.from_numpy(painted(photo, style, strength=strength, size=256))[None]
         reduced = F.interpolate(large, (96, 128), mode="bilinear", antialias=True)[0]
-        assert (begun - reduced).abs().mean() < 0.04
-        assert torch.allclose(begun, moved_draft(photo, style, strength), atol=1e-5)
-    short = impasto.stylize(photo, style, cnn=small_cnn, init="draft", strength=1.0, time_budget=5, **fields)
-    one = moved_draft(photo, style, strength, MOVES[:1])
-    assert torch.allclose(torch.from_numpy(short.picture.pixels), one, atol=1e-5), "in a short time one must do"
+        assert torch.allclose(torch.from_numpy(result.picture.pixels), reduced, atol=1e-5)
 
 
 def test_the_notch_takes_the_networks_own_grid_away_also_from_a_draft(
@@ -269,15 +244,19 @@ def test_the_notch_takes_the_networks_own_grid_away_also_from_a_draft(
     photo = read_picture(Path(skimage.__file__).parent / "data" / "astronaut.png").resized(256, 256)
     style = ROOT / "examples" / "styles" / "watercolour.jpg"
     fields = {"strength": 0.7, "precision": "fp32"}
-    one = impasto.stylize(photo, style, engine="fast", **fields)
-    draft = impasto.stylize(photo, style, cnn=small_cnn, init="draft", iterations=1, learning_rate=1e-9, **fields)
+    begun = {"cnn": small_cnn, "init": "draft", "iterations": 1, "learning_rate": 1e-9}
+
+    def scores() -> list[float]:
+        """Of the fast engine's picture, and of a draft: one of twice the size, reduced."""
+        results = [impasto.stylize(photo, style, **fields, **more) for more in ({"engine": "fast"}, begun)]
+        return [checkerboard_score(luma(torch.from_numpy(result.picture.pixels)[None])[0, 0]) for result in results]
+
+    one, draft = scores()
     monkeypatch.setattr("impasto.nets.any_style.NOTCH_SHARE", 0.0)
-    bare = impasto.stylize(photo, style, engine="fast", **fields)
-    of_bare, of_one, of_draft = (
-        checkerboard_score(luma(torch.from_numpy(result.picture.pixels)[None])[0, 0]) for result in (bare, one, draft)
-    )
+    bare_one, bare_draft = scores()
     # Half a decibel is what photos have.
-    assert max(of_one, of_draft) < 0.5 < of_bare - 1
+    assert one < 0.5 < bare_one - 1
+    assert draft < 0.2 * bare_draft
 
 
 @pytest.mark.parametrize(

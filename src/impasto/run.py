@@ -48,13 +48,6 @@ Network = Cnn | ModuleNet
 BALANCE_PX = 256
 # A small draft is painted at this size and reduced, at most so many times.
 DRAFT_PX, MOST_REDUCED = 512, 2.0
-# The network's pattern repeats every 4 px. How far down and to the right the photo is moved for the pictures in whose
-# mean it cancels out, but for the finest chequers: of four pictures half of the diagonals stayed, and a draft reduced
-# to half its size had chequers of them.
-PATTERN_PX = 4
-MOVES = tuple((down, right) for down in range(4) for right in range(4) if (down + right) % 2 == 0)
-# A time budget under this is spent better on iterations than on more than one picture.
-SHORT_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -347,8 +340,7 @@ def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded, coarsest: 
     if job.start == "draft":
         factor = min(MOST_REDUCED, max(1.0, DRAFT_PX / max(coarsest.height, coarsest.width)))
         engine = fast_engine(job, sources, loaded, (round(coarsest.height * factor), round(coarsest.width * factor)))
-        short = job.time_budget is not None and job.time_budget < SHORT_S
-        return partial(drafted, engine, MOVES[:1] if short else MOVES)
+        return partial(drafted, engine)
     if job.start == "content":
         return sources.spare_photo_at
     if job.start == "random":
@@ -359,19 +351,9 @@ def starting_picture(job: StyleJob, sources: Sources, loaded: Loaded, coarsest: 
     return lambda height, width: to_tensor(start.resized(height, width), sources.device).clone()
 
 
-def drafted(engine: FastEngine, moves: Sequence[tuple[int, int]], height: int, width: int) -> Float[Tensor, "1 3 h w"]:
-    """What the fast engine paints, at that size, but for the network's pattern of 2 and 4 px.
-
-    The optimizer would hardly move that. It stays where it is when the photo moves, so that it cancels out in the mean
-    of pictures that were moved.
-    """
-    rows, columns = engine.photo.shape[2:]
-    mean = torch.zeros_like(engine.photo)
-    for down, right in moves:
-        photo = F.pad(engine.photo, (right, PATTERN_PX - right, down, PATTERN_PX - down), mode="reflect")
-        painted = replace(engine, photo=photo, corner=(-down, -right)).run().picture
-        mean += painted[:, :, down : down + rows, right : right + columns] / len(moves)
-    return F.interpolate(mean, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
+def drafted(engine: FastEngine, height: int, width: int) -> Float[Tensor, "1 3 h w"]:
+    """What the fast engine paints, at that size."""
+    return F.interpolate(engine.run().picture, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
 
 
 def layers_of(kind: losses.Kind, job: StyleJob, sources: Sources, network: Network) -> dict[str, float]:

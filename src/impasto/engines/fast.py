@@ -46,8 +46,7 @@ THE_SAME, ANOTHER = 0.01, 0.03
 class FastEngine:
     """code: of the styles, blended. strength: 0, the photo itself, to 1, boldest. grey: paint without colour.
 
-    whole_px, core_px: pixels up to which a picture is painted at once, and the side of a tile's core above. corner: row
-    and column, in px, at which the photo lies in a larger picture with one grain.
+    whole_px, core_px: pixels up to which a picture is painted at once, and the side of a tile's core above.
     """
 
     network: AnyStyle
@@ -57,7 +56,6 @@ class FastEngine:
     grey: bool
     whole_px: int = WHOLE_PX
     core_px: int = CORE_PX
-    corner: tuple[int, int] = (0, 0)
     name: str = field(default="fast", init=False)
 
     def run(self, listeners: Sequence[Listener] = (), resume: Snapshot | None = None) -> Outcome:
@@ -110,7 +108,7 @@ class FastEngine:
         for core in tiles:
             window = widened(core, painter.halo_px, self.photo.shape[2], self.photo.shape[3])
             photo = window.of(self.photo[0])[None].contiguous()
-            pixels = painter.paint(photo, statistics, (window.top + self.corner[0], window.left + self.corner[1]))
+            pixels = painter.paint(photo, statistics, (window.top, window.left))
             if self.grey:
                 pixels = luma(pixels).expand_as(pixels)
             inner = core.relative_to(window)
