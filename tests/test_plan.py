@@ -18,7 +18,6 @@ from impasto import calibration, hardware, losses
 from impasto.cli.main import main
 from impasto.engines.objective import Aim
 from impasto.engines.optimize import Stage
-from impasto.engines.optimizers import Lbfgs
 from impasto.engines.scales import Scale
 from impasto.errors import JobError, RunError
 from impasto.events import Step
@@ -94,16 +93,6 @@ def test_where_tiles_are_small_kernels_are_made_one_by_one(small_cnn: Cnn) -> No
         return make_plan([SCALE], "lbfgs", work_of(small_cnn, **more), 1 << 40, rate=None).peak_bytes
 
     assert whole(kernels=[5 * MIB, 3 * MIB]) - whole() == 8 * MIB
-
-
-def test_no_more_pairs_are_planned_for_than_iterations(small_cnn: Cnn) -> None:
-    def whole(iterations: int) -> int:
-        scales = [replace(SCALE, iterations=iterations)]
-        return make_plan(scales, "lbfgs", work_of(small_cnn), 1 << 40, rate=None).peak_bytes
-
-    picture = 3 * 4 * SCALE.height * SCALE.width
-    assert whole(6) - whole(5) == pytest.approx(2 * picture * hardware.KEPT_BLOCKS, rel=0.01)
-    assert whole(Lbfgs.memory) == whole(500) > whole(Lbfgs.memory - 1)
 
 
 def test_bfloat16_features_are_kept_as_they_are(small_cnn: Cnn) -> None:

@@ -16,7 +16,7 @@ from impasto.errors import JobError
 
 CGROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
-KEPT_BLOCKS = 1.55
+KEPT_BLOCKS = 1.5
 
 # mallopt's parameters in glibc's malloc.h: keep freed memory, and take blocks under 1 GiB from it.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3

@@ -28,14 +28,13 @@ from impasto.nets.cost import Cost, Sizes, cost_of
 from impasto.nets.layers import LayerInfo
 
 MIB = 1 << 20
-# What torch's libraries take when they first compute.
-FIRST_RUN_BYTES = 200 * MIB
+# What torch's libraries take when they first compute, and more for the many sizes of windows that tiles have.
+FIRST_RUN_BYTES, WINDOWS_BYTES = 150 * MIB, 50 * MIB
 SHARE_OF_FREE = 0.6
 TILE_SIDES_PX = (2048, 1536, 1280, *range(1024, 255, -64))
 STYLE_COPIES = 4 / 3
-# Pictures kept through an iteration, beside the pairs that L-BFGS remembers, and, behind the activations, while a step
-# is worked out.
-KEPT_PICTURES = {"lbfgs": 8, "adam": 6, "gd": 4}
+# Pictures kept through an iteration and, behind the activations, while a step is worked out.
+KEPT_PICTURES = {"lbfgs": 8 + 2 * Lbfgs.memory, "adam": 6, "gd": 4}
 STEP_PICTURES = {"lbfgs": 3, "adam": 4, "gd": 2}
 
 
@@ -221,9 +220,12 @@ def planned_stage(stage: Stage, work: Work, rate: float | None) -> Planned:
     passes = scale.iterations * (2 if stage.tile_px is None else 3) + 1 + work.style_px
     seconds = passes * flops / rate if rate else None
     largest = max((cost for cost, _ in costs), key=lambda cost: cost.both_bytes)
-    needed = needed_bytes(stage, tiling, largest, work) * (KEPT_BLOCKS if stage.tile_px is None else 1)
-    kernels = sum(work.kernels) if stage.tile_px is None else max(work.kernels, default=0)
-    peak = work.held_bytes + FIRST_RUN_BYTES + kernels + work.scratch + round(needed)
+    needed = needed_bytes(stage, tiling, largest, work)
+    if stage.tile_px is None:
+        needed = round(needed * KEPT_BLOCKS) + sum(work.kernels)
+    else:
+        needed += WINDOWS_BYTES + max(work.kernels, default=0)
+    peak = work.held_bytes + FIRST_RUN_BYTES + work.scratch + needed
     return Planned(stage, peak, tiles, seconds)
 
 
@@ -246,6 +248,5 @@ def needed_bytes(stage: Stage, tiling: Tiling, tile: Cost, work: Work) -> int:
         moments = 2 * 3 * kept_bytes * pixels if stage.optimizer == "adam" else 0
         kept = (0 if work.spends_photo else picture) + moments + targets + maps
         return round(max(making, kept + 3 * band + run))
-    remembered = 2 * min(Lbfgs.memory, stage.scale.iterations) if stage.optimizer == "lbfgs" else 0
-    kept = (KEPT_PICTURES[stage.optimizer] + remembered) * picture + targets + maps
+    kept = KEPT_PICTURES[stage.optimizer] * picture + targets + maps
     return round(max(making, kept + picture + run, kept + STEP_PICTURES[stage.optimizer] * picture))
