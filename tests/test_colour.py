@@ -61,6 +61,14 @@ def test_oklab_and_back(dtype: type, data: st.DataObject) -> None:
     np.testing.assert_allclose(into_gamut(lab), rgb, atol=OKLAB_TOLERANCE[dtype])
 
 
+def test_colours_at_the_edge_of_the_gamut_are_not_taken_for_others() -> None:
+    rng = np.random.default_rng(0)
+    rgb = rng.random((3, 500, 500), np.float32)
+    at_edge = rng.integers(0, 4, rgb.shape)
+    rgb[at_edge == 0], rgb[at_edge == 1] = 0, 1
+    np.testing.assert_allclose(into_gamut(srgb_to_oklab(rgb)), rgb, atol=OKLAB_TOLERANCE[np.float32])
+
+
 def test_linear_light_of_middle_grey() -> None:
     assert srgb_to_linear(np.full((3, 1, 1), 0.5))[0, 0, 0] == pytest.approx(0.21404114)
     assert srgb_to_linear(np.full((3, 1, 1), 0.04))[0, 0, 0] == pytest.approx(0.04 / 12.92)
