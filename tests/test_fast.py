@@ -256,7 +256,8 @@ def test_the_notch_takes_the_networks_own_grid_away_also_from_a_draft(
     bare_one, bare_draft = scores()
     # Half a decibel is what photos have.
     assert one < 0.5 < bare_one - 1
-    assert draft < 0.2 * bare_draft
+    # Of a reduced one what was 8 px lies at 4: a tenth of what is there without, which comes to half a decibel too.
+    assert draft < 0.1 * bare_draft
 
 
 @pytest.mark.parametrize(

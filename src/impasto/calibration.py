@@ -51,7 +51,8 @@ def calibrate(device: torch.device, dtype: torch.dtype) -> float:
     aim = Aim("mse", "gram", {"block4_conv2": 1.0}, style, 5.0, 100.0, 0.0, (1.0,))
     network = ExplicitPass(cnn, aim.layers, dtype=dtype, device=device)
     photo, picture, painting = (torch.rand(1, 3, SIZE, SIZE, device=device) for _ in range(3))
-    objective, optimizer, seconds = build_objective(network, aim, photo, [painting]), Lbfgs(), list[float]()
+    objective = build_objective(network, aim, photo, [painting])
+    optimizer, seconds = Lbfgs(), list[float]()
     for _ in range(ROUNDS + 1):
         began = time.perf_counter()
         value, gradient = objective.evaluate(picture)
