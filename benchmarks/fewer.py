@@ -14,26 +14,30 @@ import math
 import statistics
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.cheap_first import (
+    HALF_SIZE_EVALUATIONS,
+    TO_BLOCK3,
+    adam_carried_up,
+    crops_first,
+    other_first,
+)
 from benchmarks.data import eval_pairs
-from benchmarks.judge import TOWARDS_IT
+from benchmarks.problem import Problem, Trace, counted, enlarged
 from benchmarks.verdict import verdict
-from impasto.engines.objective import Objective, build_objective
-from impasto.engines.optimize import Task, emphasis_of_content
 from impasto.engines.optimizers import Adam, Lbfgs, Optimizer
-from impasto.job import StyleJob
 from impasto.nets.loaded import Loaded
-from impasto.nets.passes import NetworkPass
-from impasto.run import Optimize, prepare_run
 
-Trace = list[tuple[float, float]]
-"""Evaluations so far, and the objective there, at full size."""
-HALF_SIZE_EVALUATIONS = 20
+Schedule = Callable[[Problem, int], Trace]
+LEVELS = 5
+FIRST_BLOCKS = {
+    "style_layers": [f"block{block}_conv1" for block in (1, 2, 3)], "content_layers": ["block3_conv1"],
+}  # fmt: skip
 
 
 class Loops(Lbfgs):
@@ -101,6 +105,20 @@ class Long(Lbfgs):
     memory = 40
 
 
+class Pyramid(Lbfgs):
+    """What L-BFGS on the coefficients of a bilinear pyramid comes to: each is begun from the identity."""
+
+    def smoothed(self, x: Tensor) -> Tensor:
+        size, total = list(x.shape[2:]), torch.zeros_like(x)
+        for level in range(LEVELS):
+            coarse = [-(-length // 2**level) for length in size]
+            shape = [*x.shape[:2], *coarse]
+            # The transpose of enlarging, which takes a gradient of the picture to one of the coefficients.
+            coefficients = torch.ops.aten.upsample_bilinear2d_backward(x, size, shape, False)
+            total += torch.ops.aten.upsample_bilinear2d(coefficients, size, False)
+        return total
+
+
 class Learned(Loops):
     """The gains of frequencies learned from the pairs seen: the root of |move|^2 over |change|^2 by octave."""
 
@@ -120,50 +138,13 @@ class Learned(Loops):
         self.gains = gains[octave[0]]
 
 
-class Problem:
-    """A pair's objective at full and at half size, and its pictures."""
-
-    def __init__(self, photo: Path, style: Path, size: int, loaded: Loaded) -> None:
-        fields = TOWARDS_IT | {"photo": str(photo), "styles": [str(style)], "size": size, "pyramid_from": "off"}
-        job = StyleJob.of(fields)
-        self.network, self.task = parts(job, loaded)
-        self.draft = self.task.start
-        scale = self.task.stages[-1].scale
-        self.full, self.half = (scale.height, scale.width), (scale.height // 2, scale.width // 2)
-        self.objectives = {at: self.objective(at) for at in (self.full, self.half)}
-
-    def objective(self, size: tuple[int, int]) -> Objective:
-        return build_objective(self.network, self.task.aim, self.task.photo(*size), self.task.styles(*size))
-
-    def photo(self, size: tuple[int, int]) -> Tensor:
-        return self.task.photo(*size).clone()
-
-    def run(
-        self, picture: Tensor, optimizer: Optimizer, evaluations: int, content_first: bool = False
-    ) -> tuple[Tensor, list[float]]:
-        """The best picture, and the objective at each evaluation. content_first: as the program begins each scale."""
-        objective = self.objectives[picture.shape[2], picture.shape[3]]
-        best, least, totals = picture, math.inf, []
-        for count in range(evaluations):
-            objective.emphasis = emphasis_of_content(count, count / evaluations) if content_first else 1.0
-            value, gradient = objective.evaluate(picture)
-            totals.append(value.total)
-            if value.total < least:
-                best, least = picture, value.total
-            picture = optimizer.step(picture, gradient, value.total, count / evaluations).clamp(0, 1)
-        return best, totals
-
-
-def parts(job: StyleJob, loaded: Loaded) -> tuple[NetworkPass, Task]:
-    engine = prepare_run(job, loaded=loaded).engine
-    assert isinstance(engine, Optimize)
-    return engine.network, engine.task
-
-
-def textbook(problem: Problem, evaluations: int) -> Trace:
+def of_torch(line_search: Literal["strong_wolfe"] | None, problem: Problem, evaluations: int) -> Trace:
+    """torch's L-BFGS, history 100, from the photo; with no line search the textbook's optimizer."""
     objective, totals = problem.objectives[problem.full], list[float]()
     picture = problem.photo(problem.full).contiguous().requires_grad_()
-    optimizer = torch.optim.LBFGS([picture], max_iter=evaluations, max_eval=evaluations, history_size=100)
+    optimizer = torch.optim.LBFGS(
+        [picture], max_iter=evaluations, max_eval=evaluations, history_size=100, line_search_fn=line_search
+    )
 
     def closure() -> float:
         with torch.no_grad():
@@ -177,21 +158,19 @@ def textbook(problem: Problem, evaluations: int) -> Trace:
     return counted(totals)
 
 
-def counted(totals: list[float], before: float = 0.0) -> Trace:
-    return [(before + count, total) for count, total in enumerate(totals, 1)]
+textbook = partial(of_torch, None)
 
 
-def whole(make: type[Optimizer], start: str = "photo", content_first: bool = False) -> Callable[[Problem, int], Trace]:
+def whole(make: type[Optimizer], start: str = "photo", content_first: bool = False) -> Schedule:
     """All evaluations at full size."""
 
     def run(problem: Problem, most: int) -> Trace:
-        picture = problem.photo(problem.full) if start == "photo" else problem.draft(*problem.full)
-        return counted(problem.run(picture, make(), most, content_first)[1])
+        return counted(problem.run(problem.start(start), make(), most, content_first)[1])
 
     return run
 
 
-def from_half(carry_curvature: bool) -> Callable[[Problem, int], Trace]:
+def from_half(carry_curvature: bool) -> Schedule:
     """A few evaluations at half the size, the change carried up onto the photo; perhaps what L-BFGS learned, too."""
 
     def run(problem: Problem, most: int) -> Trace:
@@ -208,12 +187,9 @@ def from_half(carry_curvature: bool) -> Callable[[Problem, int], Trace]:
     return run
 
 
-def enlarged(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(picture, size, mode="bicubic")
-
-
-SETTINGS: dict[str, Callable[[Problem, int], Trace]] = {
+SETTINGS: dict[str, Schedule] = {
     "L-BFGS of the books": whole(Plain),
+    "with a line search": partial(of_torch, "strong_wolfe"),
     "slope -0.5": whole(Gentle),
     "slope -0.7": whole(WithSlope),
     "slope -1": whole(Steep),
@@ -222,12 +198,18 @@ SETTINGS: dict[str, Callable[[Problem, int], Trace]] = {
     "the same, memory 12": whole(Short),
     "the same, memory 40": whole(Long),
     "the same, gains learned": whole(Learned),
+    "the same, pyramid coefficients": whole(Pyramid),
+    "the same, from the photo in the style's colours": whole(Lbfgs, "colour-matched photo"),
+    "the same, blocks 1 to 3 first": other_first(FIRST_BLOCKS, TO_BLOCK3),
+    "the same, average pooling first": other_first({"pooling": "avg"}, 1.0),
+    "the same, crops first": crops_first,
     "the same, from half the size": from_half(False),
     "the same, curvature carried up": from_half(True),
     "the same, content first": whole(Lbfgs, "photo", True),
     "the same, from the draft": whole(Lbfgs, "draft"),
     "both (default)": whole(Lbfgs, "draft", True),
     "Adam, cosine": whole(Adam),
+    "Adam, from half the size, moments carried up": adam_carried_up,
     "Adam, from the draft, content first": whole(Adam, "draft", True),
 }
 DEFAULT = "both (default)"
@@ -251,10 +233,10 @@ def main() -> int:
             trace = SETTINGS[name](problem, asked.evaluations)
             reached = next((count for count, total in trace if total <= target), math.inf)
             shares[name].append(asked.evaluations / reached)
-            print(f"  {name:36} reached after {reached:5.1f}; {at_counts(trace)}", flush=True)
+            print(f"  {name:47} reached after {reached:5.1f}; {at_counts(trace)}", flush=True)
     print("textbook's evaluations for one of ours, median and worst")
     for name, found in shares.items():
-        print(f"  {name:36} {statistics.median(found):5.2f} {min(found):5.2f}")
+        print(f"  {name:47} {statistics.median(found):5.2f} {min(found):5.2f}")
     best = max(statistics.median(found) for found in shares.values())
     own = statistics.median(shares.get(DEFAULT, [0.0]))
     return verdict({"the default is within 5 % of the best": own >= max(0.95 * best, 1.0)})
