@@ -39,7 +39,9 @@ def adam_carried_up(problem: Problem, most: int) -> Trace:
     return counted(problem.run(picture.clamp(0, 1), large, most - round(cost))[1], cost)
 
 
-def other_first(changed: dict[str, Any], share: float) -> Callable[[Problem, int], Trace]:
+def other_first(
+    changed: dict[str, Any], share: float, start: str = "photo", content_first: bool = False
+) -> Callable[[Problem, int], Trace]:
     """L-BFGS on the objective of a job with some fields changed, then anew on the job's own.
 
     share: what an evaluation of the other one costs.
@@ -47,9 +49,9 @@ def other_first(changed: dict[str, Any], share: float) -> Callable[[Problem, int
 
     def run(problem: Problem, most: int) -> Trace:
         other = problem.changed_objective(changed)
-        best, _ = problem.run(problem.start("photo"), Lbfgs(), OTHER_EVALUATIONS, objective=other)
+        best, _ = problem.run(problem.start(start), Lbfgs(), OTHER_EVALUATIONS, content_first, other)
         cost = OTHER_EVALUATIONS * share
-        return counted(problem.run(best, Lbfgs(), most - round(cost))[1], cost)
+        return counted(problem.run(best, Lbfgs(), most - round(cost), content_first)[1], cost)
 
     return run
 

@@ -208,6 +208,7 @@ SETTINGS: dict[str, Schedule] = {
     "the same, content first": whole(Lbfgs, "photo", True),
     "the same, from the draft": whole(Lbfgs, "draft"),
     "both (default)": whole(Lbfgs, "draft", True),
+    "both, blocks 1 to 3 first": other_first(FIRST_BLOCKS, TO_BLOCK3, "draft", True),
     "Adam, cosine": whole(Adam),
     "Adam, from half the size, moments carried up": adam_carried_up,
     "Adam, from the draft, content first": whole(Adam, "draft", True),
