@@ -101,15 +101,17 @@ def test_steps_are_told_from_the_pace_of_a_few(data: Path, monkeypatch: pytest.M
     )
     clock = itertools.count(step=2)  # A step takes two seconds.
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    assert steps_within(training, 100) == 45, "and a tenth is left for sheets"
+    assert steps_within(training, 100) == 40, "and a fifth is left for sheets and whole photos"
 
 
 def test_crops_lie_anywhere_on_the_grain(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, style = PhotoSource(Folder("photos")), torch.rand(1, 3, 40, 40)
     training = OneStyleTraining(
-        OneStyleSettings(steps=4, sizes=(36,)), source, five_blocks(), style, lively(TWO_BLOCKS), device=CPU,
+        OneStyleSettings(steps=5, sizes=(36,)), source, five_blocks(), style, lively(TWO_BLOCKS), device=CPU,
         dtype=torch.float32,
     )  # fmt: skip
+    # The first step looks at a whole photo besides.
+    training.step = 1
     paint, corners = training.network.paint, list[tuple[int, int]]()
 
     def noted(photo: Tensor, apply: Apply, corner: tuple[int, int] = (0, 0)) -> Tensor:
@@ -175,7 +177,7 @@ def test_a_network_of_one_style_is_held_to_the_content_that_its_teacher_keeps(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = OneStyleSettings(steps=60, sizes=(36,))
-    source, style = PhotoSource(Folder("photos")), torch.rand(1, 3, 40, 40)
+    source, style, photo = PhotoSource(Folder("photos")), torch.rand(1, 3, 40, 40), torch.rand(1, 3, 72, 72)
 
     def begun() -> OneStyleTraining:
         return OneStyleTraining(
@@ -183,26 +185,30 @@ def test_a_network_of_one_style_is_held_to_the_content_that_its_teacher_keeps(
         )
 
     training, batch = begun(), source.batch(0, 36, range(1))
-    weights = training.content_weights(batch)
-    assert (training.teachers_content(batch, training.targets(batch).content) > 0).all()
-    training.judge(batch.photos, batch)
+    training.step = 1
+    weights, gradient = training.content_weights(batch), training.judge(1 - batch.photos, batch)[0]
+    training.look_at_whole(photo)
+    assert training.content_scale == pytest.approx(1, abs=0.01), "it begins as its teacher"
+    monkeypatch.setattr(training.teacher, "forward", lambda photo, *_: 10 * photo)
+    training.look_at_whole(photo)
     nearer = training.content_scale
-    assert nearer < 1
+    assert nearer < 0.98
     assert torch.allclose(training.content_weights(batch), weights * nearer)
-    monkeypatch.setattr(training, "teachers_content", lambda batch, _: torch.full_like(batch.strength, 0.01))
-    gradient = training.judge(1 - batch.photos, batch)[0]
+    monkeypatch.setattr(training.teacher, "forward", lambda photo, *_: 0.99 * photo)
+    training.look_at_whole(photo)
     further = training.content_scale
     assert further > nearer
+    training.recent.missing.clear()
     assert not torch.equal(training.judge(1 - batch.photos, batch)[0], gradient), "the weight is that of the gradient"
 
-    further = training.content_scale
     training.save(data / "kept.safetensors")
     again = begun()
     again.load(data / "kept.safetensors")
     assert again.content_scale == further
 
 
-def test_a_network_of_one_style_goes_on_to_the_same_bits(data: Path) -> None:
+def test_a_network_of_one_style_goes_on_to_the_same_bits(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("impasto.train.one_style.WHOLE_STEPS", 1)
     settings = OneStyleSettings(steps=4, sizes=(36,))
     style = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 
@@ -223,6 +229,40 @@ def test_a_network_of_one_style_goes_on_to_the_same_bits(data: Path) -> None:
         again.run_step()
     for name, tensor in straight.network.state_dict().items():
         assert torch.equal(again.network.state_dict()[name], tensor), name
+    assert 0 < again.recent.whole == straight.recent.whole
+    assert again.content_scale == straight.content_scale != 1
+
+
+def test_whole_photos_are_twice_as_large_as_crops_and_looked_at_every_so_many_steps(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, style = PhotoSource(Folder("photos")), torch.rand(1, 3, 40, 40)
+    training = OneStyleTraining(
+        OneStyleSettings(steps=17, sizes=(36,)), source, five_blocks(), style, lively(TWO_BLOCKS), device=CPU,
+        dtype=torch.float32,
+    )  # fmt: skip
+    looked = list[tuple[int, Tensor]]()
+    monkeypatch.setattr(training, "look_at_whole", lambda photo: looked.append((training.step, photo)))
+    for _ in range(17):
+        training.run_step()
+    assert [step for step, _ in looked] == [0, 16]
+    assert all(photo.shape == (1, 3, 72, 72) for _, photo in looked)
+    assert not torch.equal(looked[0][1], looked[1][1])
+
+
+def test_what_whole_pictures_have_more_than_crops_counts_as_the_crops_own() -> None:
+    recent, grey, black = RecentGrams(), torch.full((2, 2), 0.5), torch.zeros(1, 2, 2)
+    recent.see_whole(0.6, {"layer": grey})
+    assert recent.whole == 0, "there is no crop to compare with yet"
+    assert torch.equal(recent.joined([0.6], "layer", black), black)
+    recent.see_whole(0.6, {"layer": grey})
+    assert torch.equal(recent.joined([0.6], "layer", black)[0], grey)
+    recent.see_whole(0.6, {"layer": torch.zeros(2, 2)})
+    assert torch.allclose(recent.joined([0.6], "layer", black)[0], grey / 2), "the mean of both"
+    for _ in range(100):
+        recent.see_whole(0.6, {"layer": torch.zeros(2, 2)})
+    assert recent.joined([0.6], "layer", black).abs().max() < 1e-3, "networks change, and so does it"
+    assert torch.equal(recent.joined([0.6], "deeper", black), black)
 
 
 def test_a_crop_is_compared_with_the_style_as_a_part_of_what_was_painted_lately() -> None:

@@ -38,8 +38,9 @@ MOVED, PLACED = 1 << 20, 1 << 21
 USUAL_STRENGTH = StyleJob.model_fields["strength"].default
 SHEET_STRENGTHS = (0.4, USUAL_STRENGTH, 1.0)
 COLUMNS = ["step", "size", "rate", "seconds", "content", "style", *STYLE_LAYERS, "skipped"]
-# Steps by which a pace is told, and the share of a training's time that its steps take.
-PACE_STEPS, STEPS_SHARE = 4, 0.9
+# Steps by which a pace is told, and the share of a training's time that they take; the rest is for sheets and what is
+# done every so many steps.
+PACE_STEPS, STEPS_SHARE = 4, 0.8
 HELD_OUT_COLUMNS = ["step", "strength", "content", "style", *STYLE_LAYERS]
 
 

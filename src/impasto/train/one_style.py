@@ -6,6 +6,7 @@ It is trained to the style as that network was, with its dial.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,9 +26,10 @@ from impasto.nets.any_style import (
     ToPicture,
 )
 from impasto.nets.cnn import Cnn
-from impasto.train.any_style import USUAL_STRENGTH, HeldOut, Training, held_out
+from impasto.train.any_style import USUAL_STRENGTH, HeldOut, Training, centre, held_out
+from impasto.train.checkpoint import with_prefix, without_prefix
 from impasto.train.data import Batch, Folder, crop
-from impasto.train.objective import Grams, Targets, content_gradient
+from impasto.train.objective import CONTENT_LAYER, STYLE_LAYERS, Grams, Targets, content_gradient, grams
 from impasto.train.settings import OneStyleSettings
 
 
@@ -64,16 +66,19 @@ class PhotoSource:
 # Numbers of a code that are left to the network of one style: only the dial moves it, along a curve for which so many
 # directions are plenty.
 OWN_CODE = 8
-# How often, in steps, it is seen how near to the photo the network for any style stays, and by how much of what this
-# network exceeds that the weight of content then grows.
-FOLLOWED_STEPS, FOLLOWED = 8, 0.3
-# How far from the photo it may paint, in what the network for any style does: less, since on whole pictures it comes
-# out one or two hundredths further from the photo than on the crops it is trained on.
-KEPT = 0.98
-# So many pictures are compared with the style as one: that painted, and those painted lately at about its strength.
-TOGETHER = 4
-# The share that the mean of those keeps when another comes, and the strengths that are told apart.
+# How many times the side of a crop a whole picture has: crops are compared with the style as parts of whole ones, each
+# of these being so many.
+WHOLE_SIDE = 2
+TOGETHER = WHOLE_SIDE**2
+# The share that a moving mean keeps when another value comes, and the strengths that are told apart.
 REMEMBERED, STRENGTH_STEP = 0.9, 0.2
+# How often, in steps, a whole photo is painted, and by how much of what this network is further from it than the one
+# for any style the weight of content then grows.
+WHOLE_STEPS, FOLLOWED = 16, 0.2
+# How far from the photo it may paint, in what that one does: a little less, for how far differs from photos to photos.
+KEPT = 0.99
+# Tells the random numbers of whole photos from those of a batch's groups.
+WHOLE = 1 << 22
 
 
 def own_shape(shape: Shape) -> Shape:
@@ -122,28 +127,57 @@ class RecentGrams:
 
     A crop small enough to train on has no room for all that a style has. Networks that were to make each crop like the
     style by itself came nearer to it on crops, and no nearer on pictures of twice the side.
+
+    missing: by layer, the mean of what whole pictures have more than crops at their strength, `whole` of them so far. A
+    smaller picture is more of border, for one: of the deepest layer's distance a tenth comes of that.
     """
 
     def __init__(self) -> None:
         self.means: dict[str, Tensor] = {}
+        self.missing: dict[str, Tensor] = {}
+        self.whole = 0
 
     def joined(self, strengths: list[float], layer: str, grams: Float[Tensor, "n c c"]) -> Float[Tensor, "n c c"]:
-        """Each sample's as those of a picture of which it is one part of `TOGETHER`."""
-        whole = list[Tensor]()
+        """Each sample's as those of a whole picture of which it is one part of `TOGETHER`."""
+        joined = list[Tensor]()
         for strength, own in zip(strengths, grams, strict=True):
-            name = f"{round(strength / STRENGTH_STEP)}.{layer}"
+            name = name_of(strength, layer)
             mean = self.means[name] = own.lerp(self.means.get(name, own), REMEMBERED)
-            whole.append(mean.lerp(own, 1 / TOGETHER))
-        return torch.stack(whole)
+            joined.append(mean.lerp(own, 1 / TOGETHER))
+        return torch.stack(joined) + self.missing.get(layer, 0.0)
+
+    def see_whole(self, strength: float, grams: Mapping[str, Float[Tensor, "c c"]]) -> None:
+        """Take in a whole picture's; nothing comes of one at whose strength no crop was painted yet."""
+        if not all(name_of(strength, layer) in self.means for layer in grams):
+            return
+        # The first few in a plain mean.
+        kept = min(REMEMBERED, self.whole / (self.whole + 1))
+        for layer, gram in grams.items():
+            more = gram - self.means[name_of(strength, layer)]
+            self.missing[layer] = more.lerp(self.missing.get(layer, more), kept)
+        self.whole += 1
+
+    def tensors(self) -> dict[str, Tensor]:
+        """From which `restore` goes on exactly."""
+        named = with_prefix("mean", self.means) | with_prefix("missing", self.missing)
+        return named | {"whole": torch.tensor(self.whole)}
+
+    def restore(self, tensors: dict[str, Tensor], device: torch.device) -> None:
+        on_device = {name: tensor.to(device) for name, tensor in tensors.items() if name != "whole"}
+        self.means, self.missing = (without_prefix(part, on_device) for part in ("mean", "missing"))
+        self.whole = int(tensors.get("whole", 0))
+
+
+def name_of(strength: float, layer: str) -> str:
+    return f"{round(strength / STRENGTH_STEP)}.{layer}"
 
 
 class OneStyleTraining(Training):
     """style: RGB, 0..1, at the size at which its strokes are to be painted. teacher: what it begins as.
 
-    It is trained to stay as near to the photo as its teacher does on the same photo at the same strength (`KEPT`):
-    `content_scale` multiplies the weight of content, and grows while pictures are further away, and falls while they
-    are nearer. Trained at the teacher's own weights it would go on to trade content for style, since for one style that
-    trade is better.
+    It is trained to stay as near to whole photos as its teacher does at the usual strength: `content_scale` multiplies
+    the weight of content, and grows while pictures are further away, and falls while they are nearer. Trained at the
+    teacher's own weights it would go on to trade content for style, since for one style that trade is better.
     """
 
     settings: OneStyleSettings
@@ -171,14 +205,6 @@ class OneStyleTraining(Training):
         # Few of its units tell large strengths apart; trained with the rest they went silent.
         self.network.dial[0].requires_grad_(False)
 
-    @torch.no_grad()
-    def teachers_content(self, batch: Batch, wanted: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
-        """How far from its photo the teacher paints, for each sample. wanted: the photos' features."""
-        photos = batch.photos[batch.photo_of]
-        with self.autocast():
-            pictures = self.teacher(photos, self.code.expand(len(photos), -1), batch.strength)
-        return content_gradient(self.objective.content(pictures), wanted, torch.ones_like(batch.strength))[1]
-
     def style_grams(self, batch: Batch) -> Grams:
         return self.grams
 
@@ -191,21 +217,41 @@ class OneStyleTraining(Training):
     def judge(
         self, pictures: Float[Tensor, "n 3 h w"], batch: Batch
     ) -> tuple[Float[Tensor, "n 3 h w"], dict[str, Float[Tensor, " n"]]]:
-        targets = self.targets(batch)
-        gradient, distances = self.objective(pictures, targets)
-        if self.step % FOLLOWED_STEPS == 0:
-            excess = float(distances["content"].mean() / self.teachers_content(batch, targets.content).mean()) - KEPT
-            self.content_scale *= math.exp(FOLLOWED * min(excess, 1.0))
-        return gradient, distances
+        judged = super().judge(pictures, batch)
+        if self.step % WHOLE_STEPS == 0:
+            self.look_at_whole(self.whole_photo(WHOLE_SIDE * pictures.shape[2]))
+        return judged
+
+    def whole_photo(self, side: int) -> Float[Tensor, "1 3 side side"]:
+        rng = np.random.default_rng([self.settings.seed, self.step, WHOLE])
+        photo = centre(self.photos.draw(rng), side)
+        return (photo.flip(3) if rng.random() < 0.5 else photo).to(self.device)
+
+    @torch.no_grad()
+    def look_at_whole(self, photo: Float[Tensor, "1 3 side side"]) -> None:
+        """See on a whole photo what crops do not tell: its Gram matrices, and how near to it the teacher stays."""
+        strength = torch.full((1,), USUAL_STRENGTH, device=self.device)
+        corner = self.corner()
+        with self.autocast():
+            picture = self.network(photo, self.network.encode(photo), strength, corner)
+            teachers = self.teacher(photo, self.code, strength, corner)
+        features = self.objective.network.forward(picture, keep=False).features
+        self.recent.see_whole(USUAL_STRENGTH, {name: grams(features[name])[0] for name in STYLE_LAYERS})
+        wanted = self.objective.content(photo)
+        own, theirs = (
+            float(content_gradient(found, wanted, torch.ones_like(strength))[1])
+            for found in (features[CONTENT_LAYER], self.objective.content(teachers))
+        )
+        self.content_scale *= math.exp(FOLLOWED * min(own / theirs - KEPT, 1.0))
 
     def facts(self) -> dict[str, Any]:
         return super().facts() | {"content_scale": self.content_scale}
 
     def own_tensors(self) -> dict[str, Tensor]:
-        return self.recent.means
+        return self.recent.tensors()
 
     def take_own(self, tensors: dict[str, Tensor]) -> None:
-        self.recent.means = {name: mean.to(self.device) for name, mean in tensors.items()}
+        self.recent.restore(tensors, self.device)
 
     def load(self, file: Path) -> dict[str, Any]:
         facts = super().load(file)
