@@ -75,8 +75,9 @@ REMEMBERED, STRENGTH_STEP = 0.9, 0.2
 # How often, in steps, a whole photo is painted, and by how much of what this network is further from it than the one
 # for any style the weight of content then grows.
 WHOLE_STEPS, FOLLOWED = 16, 0.2
-# How far from the photo it may paint, in what that one does: a little less, for how far differs from photos to photos.
-KEPT = 0.99
+# How far from the photo it may paint, in what that one does: a little less, since the moving average of the weights,
+# which is what is kept, is behind them, and photos differ.
+KEPT = 0.98
 # Tells the random numbers of whole photos from those of a batch's groups.
 WHOLE = 1 << 22
 
@@ -242,7 +243,8 @@ class OneStyleTraining(Training):
             float(content_gradient(found, wanted, torch.ones_like(strength))[1])
             for found in (features[CONTENT_LAYER], self.objective.content(teachers))
         )
-        self.content_scale *= math.exp(FOLLOWED * min(own / theirs - KEPT, 1.0))
+        # A blank photo may come back as it was.
+        self.content_scale *= math.exp(FOLLOWED * min(own / max(theirs, 1e-6) - KEPT, 1.0))
 
     def facts(self) -> dict[str, Any]:
         return super().facts() | {"content_scale": self.content_scale}
