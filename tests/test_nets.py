@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from impasto.errors import LayerError, UserError
+from impasto.hardware import choose_dtype
 from impasto.nets import slab
 from impasto.nets.catalogue import CATALOGUE, network, vgg_table, with_pooling
 from impasto.nets.cnn import Cnn, build_cnn, load_cnn
@@ -158,6 +159,11 @@ def test_explicit_pass_equals_autograd(name: str, channels: int) -> None:
     assert float((found - expected).norm() / expected.norm()) < 1e-3
 
 
+def same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """To the last digit but one: with AVX2, oneDNN rounds that of few channels otherwise in memory that is there."""
+    return float((one - other).abs().max()) <= 1e-6 * float(one.abs().max())
+
+
 @pytest.mark.parametrize("name", ["small", "strided", "wide"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("all_late", [False, True])
@@ -172,10 +178,10 @@ def test_little_memory_changes_nothing(
     for size in ((38, 45), (60, 71), (33, 41), (38, 45)):
         picture = torch.rand(1, 3, *size)
         seen = [network.forward(picture, keep=False).features for network in (plain, little)]
-        assert all(torch.equal(seen[0][layer], seen[1][layer]) for layer in plain.layers)
+        assert all(same(seen[0][layer], seen[1][layer]) for layer in plain.layers)
         late = [info.name for info in cnn.layers] if all_late else []
         one, other = (network.forward(picture, late=late).backward(sines) for network in (plain, little))
-        assert torch.equal(one, other)
+        assert same(one, other)
     assert little.slab is not None and len(little.slab.memory) and not little.slab.taken
 
 
@@ -186,13 +192,15 @@ def test_a_run_holds_as_much_as_is_told(
 ) -> None:
     monkeypatch.setattr(slab, "LEAST_BYTES", 0)
     layers = ["block1_conv1"] * counts + ["block2_conv1", "block3_conv1"]
-    network = ExplicitPass(vgg16, layers, dtype=torch.bfloat16, device=CPU)
+    # Where a processor has no units for bfloat16, its maps lie elsewhere; no plan is made with it there.
+    dtype = choose_dtype("auto", CPU)
+    network = ExplicitPass(vgg16, layers, dtype=dtype, device=CPU)
     network.hold_little(True)
     network.forward(torch.rand(1, 3, 64, 96), late=late).backward(sines)
     assert network.slab is not None
-    told = cost_of(network.infos, layers, 3, 2, in_place=layers, late=late).times(64 * 96)
+    told = cost_of(network.infos, layers, 3, dtype.itemsize, in_place=layers, late=late).times(64 * 96)
     # The picture, as the network is given it, lies elsewhere.
-    held = told.both_bytes - (INPUT_BYTES + 3 * 2) * 64 * 96
+    held = told.both_bytes - (INPUT_BYTES + 3 * dtype.itemsize) * 64 * 96
     assert 0.9 * held <= network.slab.most <= held
 
 
