@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.problem import Problem, Trace, counted, enlarged
+from benchmarks.problem import Problem, Schedule, Size, Trace, counted, enlarged
 from impasto.engines.objective import Objective, build_objective
-from impasto.engines.optimizers import Adam, Lbfgs
+from impasto.engines.optimizers import Adam, Lbfgs, Optimizer
+
+Kind = TypeVar("Kind", bound=Optimizer)
 
 HALF_SIZE_EVALUATIONS = 20
 OTHER_EVALUATIONS = 20
@@ -25,30 +27,40 @@ TO_BLOCK3 = 0.39
 CROPS, CROP_EVALUATIONS, CROP_COST, CROP_GRID_PX = 8, 40, 0.375, 16
 
 
-def adam_carried_up(problem: Problem, most: int) -> Trace:
-    """Adam at half the size, then at full size with the moments that it had."""
-    small, large = Adam(), Adam()
-    best, _ = problem.run(problem.photo(problem.half), small, HALF_SIZE_EVALUATIONS)
-    picture = problem.photo(problem.full) + enlarged(best - problem.photo(problem.half), problem.full)
+def nothing_carried(small: Any, large: Any, size: Size) -> None:
+    """The optimizer at full size begins anew."""
+
+
+def moments_carried(small: Adam, large: Adam, size: Size) -> None:
     assert small.first is not None and small.second is not None
     # A gradient is of sums: each of four pixels has a quarter of it.
-    large.first = enlarged(small.first, problem.full) / 4
-    large.second = enlarged(small.second, problem.full).clamp(min=0) / 16
+    large.first = enlarged(small.first, size) / 4
+    large.second = enlarged(small.second, size).clamp(min=0) / 16
     large.count = small.count
-    cost = HALF_SIZE_EVALUATIONS / 4
-    return counted(problem.run(picture.clamp(0, 1), large, most - round(cost))[1], cost)
 
 
-def other_first(
-    changed: dict[str, Any], share: float, start: str = "photo", content_first: bool = False
-) -> Callable[[Problem, int], Trace]:
+def from_half(make: Callable[[], Kind], carry: Callable[[Kind, Kind, Size], None] = nothing_carried) -> Schedule:
+    """A few evaluations at half the size, the change carried up onto the photo; perhaps what the optimizer learned."""
+
+    def run(problem: Problem, most: int) -> Trace:
+        small, large = make(), make()
+        best, _ = problem.run(problem.photo(problem.half), small, HALF_SIZE_EVALUATIONS)
+        picture = problem.photo(problem.full) + enlarged(best - problem.photo(problem.half), problem.full)
+        carry(small, large, problem.full)
+        cost = HALF_SIZE_EVALUATIONS / 4
+        return counted(problem.run(picture.clamp(0, 1), large, most - round(cost))[1], cost)
+
+    return run
+
+
+def other_first(changed: dict[str, Any], share: float, start: str = "photo", content_first: bool = False) -> Schedule:
     """L-BFGS on the objective of a job with some fields changed, then anew on the job's own.
 
     share: what an evaluation of the other one costs.
     """
 
     def run(problem: Problem, most: int) -> Trace:
-        other = problem.changed_objective(changed)
+        other = problem.objective(problem.full, changed)
         best, _ = problem.run(problem.start(start), Lbfgs(), OTHER_EVALUATIONS, content_first, other)
         cost = OTHER_EVALUATIONS * share
         return counted(problem.run(best, Lbfgs(), most - round(cost), content_first)[1], cost)
@@ -71,6 +83,7 @@ class Crop:
 def crops_of(problem: Problem, rng: np.random.Generator) -> list[Crop]:
     """Some of half the side, at random places of the grid of the network's pooling."""
     height, width = (length // 2 // CROP_GRID_PX * CROP_GRID_PX for length in problem.full)
+    whole, styles = problem.photo(problem.full), problem.task.styles(*problem.full)
     crops = []
     for _ in range(CROPS):
         top, left = (
@@ -78,7 +91,7 @@ def crops_of(problem: Problem, rng: np.random.Generator) -> list[Crop]:
             for length, side in zip(problem.full, (height, width), strict=True)
         )
         rows, columns = slice(top, top + height), slice(left, left + width)
-        photo, styles = problem.photo(problem.full)[:, :, rows, columns], problem.task.styles(*problem.full)
+        photo = whole[:, :, rows, columns]
         crops.append(Crop(rows, columns, build_objective(problem.network, problem.task.aim, photo, styles)))
     return crops
 

@@ -13,27 +13,19 @@ import argparse
 import math
 import statistics
 import sys
-from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from benchmarks.cheap_first import (
-    HALF_SIZE_EVALUATIONS,
-    TO_BLOCK3,
-    adam_carried_up,
-    crops_first,
-    other_first,
-)
+from benchmarks.cheap_first import TO_BLOCK3, crops_first, from_half, moments_carried, other_first
 from benchmarks.data import eval_pairs
-from benchmarks.problem import Problem, Trace, counted, enlarged
+from benchmarks.problem import Problem, Schedule, Size, Trace, counted, enlarged
 from benchmarks.verdict import verdict
 from impasto.engines.optimizers import Adam, Lbfgs, Optimizer
 from impasto.nets.loaded import Loaded
 
-Schedule = Callable[[Problem, int], Trace]
 LEVELS = 5
 FIRST_BLOCKS = {
     "style_layers": [f"block{block}_conv1" for block in (1, 2, 3)], "content_layers": ["block3_conv1"],
@@ -170,21 +162,10 @@ def whole(make: type[Optimizer], start: str = "photo", content_first: bool = Fal
     return run
 
 
-def from_half(carry_curvature: bool) -> Schedule:
-    """A few evaluations at half the size, the change carried up onto the photo; perhaps what L-BFGS learned, too."""
-
-    def run(problem: Problem, most: int) -> Trace:
-        small, large = Loops(), Loops()
-        best, _ = problem.run(problem.photo(problem.half), small, HALF_SIZE_EVALUATIONS)
-        picture = problem.photo(problem.full) + enlarged(best - problem.photo(problem.half), problem.full)
-        if carry_curvature:
-            large.moves = [enlarged(move, problem.full) for move in small.moves]
-            # A gradient is of sums: each of four pixels has a quarter of it.
-            large.changes = [enlarged(change, problem.full) / 4 for change in small.changes]
-        cost = HALF_SIZE_EVALUATIONS / 4
-        return counted(problem.run(picture.clamp(0, 1), large, most - round(cost))[1], cost)
-
-    return run
+def pairs_carried(small: Loops, large: Loops, size: Size) -> None:
+    large.moves = [enlarged(move, size) for move in small.moves]
+    # A gradient is of sums: each of four pixels has a quarter of it.
+    large.changes = [enlarged(change, size) / 4 for change in small.changes]
 
 
 SETTINGS: dict[str, Schedule] = {
@@ -203,14 +184,14 @@ SETTINGS: dict[str, Schedule] = {
     "the same, blocks 1 to 3 first": other_first(FIRST_BLOCKS, TO_BLOCK3),
     "the same, average pooling first": other_first({"pooling": "avg"}, 1.0),
     "the same, crops first": crops_first,
-    "the same, from half the size": from_half(False),
-    "the same, curvature carried up": from_half(True),
+    "the same, from half the size": from_half(Loops),
+    "the same, curvature carried up": from_half(Loops, pairs_carried),
     "the same, content first": whole(Lbfgs, "photo", True),
     "the same, from the draft": whole(Lbfgs, "draft"),
     "both (default)": whole(Lbfgs, "draft", True),
     "both, blocks 1 to 3 first": other_first(FIRST_BLOCKS, TO_BLOCK3, "draft", True),
     "Adam, cosine": whole(Adam),
-    "Adam, from half the size, moments carried up": adam_carried_up,
+    "Adam, from half the size, moments carried up": from_half(Adam, moments_carried),
     "Adam, from the draft, content first": whole(Adam, "draft", True),
 }
 DEFAULT = "both (default)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,10 @@ class Problem:
         assert isinstance(engine, Optimize)
         return engine.network, engine.task
 
-    def objective(self, size: Size) -> Objective:
-        return build_objective(self.network, self.task.aim, self.task.photo(*size), self.task.styles(*size))
-
-    def changed_objective(self, changed: dict[str, Any]) -> Objective:
-        """That of a job with some fields changed, at full size."""
-        network, task = self.parts(changed)
-        return build_objective(network, task.aim, task.photo(*self.full), task.styles(*self.full))
+    def objective(self, size: Size, changed: dict[str, Any] | None = None) -> Objective:
+        """At a size; changed: fields of the job that are to be others."""
+        network, task = self.parts(changed) if changed else (self.network, self.task)
+        return build_objective(network, task.aim, task.photo(*size), task.styles(*size))
 
     def photo(self, size: Size) -> Tensor:
         return self.task.photo(*size).clone()
@@ -88,6 +86,10 @@ class Problem:
                 best, least = picture, value.total
             picture = optimizer.step(picture, gradient, value.total, count / evaluations).clamp(0, 1)
         return best, totals
+
+
+Schedule = Callable[[Problem, int], Trace]
+"""Goes down a problem's objective for so many evaluations."""
 
 
 def counted(totals: list[float], before: float = 0.0) -> Trace:

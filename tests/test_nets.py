@@ -159,9 +159,11 @@ def test_explicit_pass_equals_autograd(name: str, channels: int) -> None:
     assert float((found - expected).norm() / expected.norm()) < 1e-3
 
 
-def same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """To the last digit but one: with AVX2, oneDNN rounds that of few channels otherwise in memory that is there."""
-    return float((one - other).abs().max()) <= 1e-6 * float(one.abs().max())
+def same(one: torch.Tensor, other: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Equal. With AVX2, oneDNN rounds float32 of few channels otherwise in memory that is there: there nearly so."""
+    if dtype == torch.float32 and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        return float((one - other).abs().max()) <= 1e-6 * float(one.abs().max())
+    return torch.equal(one, other)
 
 
 @pytest.mark.parametrize("name", ["small", "strided", "wide"])
@@ -178,10 +180,10 @@ def test_little_memory_changes_nothing(
     for size in ((38, 45), (60, 71), (33, 41), (38, 45)):
         picture = torch.rand(1, 3, *size)
         seen = [network.forward(picture, keep=False).features for network in (plain, little)]
-        assert all(same(seen[0][layer], seen[1][layer]) for layer in plain.layers)
+        assert all(same(seen[0][layer], seen[1][layer], dtype) for layer in plain.layers)
         late = [info.name for info in cnn.layers] if all_late else []
         one, other = (network.forward(picture, late=late).backward(sines) for network in (plain, little))
-        assert same(one, other)
+        assert same(one, other, dtype)
     assert little.slab is not None and len(little.slab.memory) and not little.slab.taken
 
 
