@@ -18,7 +18,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from impasto.errors import PictureError
-from impasto.picture import Picture, check_output, read_picture, write_picture
+from impasto.imaging.formats import check_output
+from impasto.picture import Picture, read_picture, write_picture
 
 WRITTEN = [".jpg", ".png", ".webp", ".tif", ".avif"]
 HOLD_ALPHA = [".png", ".webp", ".tif", ".avif"]

@@ -72,9 +72,9 @@ def harmonize(
 def work(
     scan: Path, references: tuple[Path, ...], output: Path, as_json: bool, quiet: bool, options: dict[str, Any]
 ) -> None:
+    from impasto.imaging.formats import check_place
     from impasto.medical import scans
     from impasto.medical.harmonization import harmonize as harmonized
-    from impasto.picture import check_place
 
     if options["axes"] and not any(map(scans.is_bare_stack, (scan, *references))):
         raise JobError(f"--axes {options['axes']}: every file tells its own axes; leave it out.")

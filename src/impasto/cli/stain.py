@@ -41,7 +41,7 @@ def stain() -> None:
 @method_option
 def fit(references: tuple[Path, ...], output: Path, method: str | None) -> None:
     """Measure the stain of one REFERENCE or more, pictures or slides, and keep it as a profile."""
-    from impasto.picture import check_place
+    from impasto.imaging.formats import check_place
 
     if output.suffix.lower() != ".json":
         raise UserError(f"{output} is to hold a profile; end its name in .json.")
@@ -71,8 +71,8 @@ def apply(
     image: Path, to: Path, output: Path, method: str | None, report: Path | None, quiet: bool, **slide_options: Any
 ) -> int:
     """Give IMAGE, a picture or a whole slide, the stain of a profile or reference."""
+    from impasto.imaging.formats import check_place
     from impasto.medical.slides import check_slide_output, is_zarr, open_slide
-    from impasto.picture import check_place
 
     check_place(output, [image, to])
     slide = open_slide(image)
@@ -130,7 +130,8 @@ def fitted(references: Any, method: str | None, threads: int | None) -> StainNor
 
 
 def apply_to_picture(image: Path, normalizer: StainNormalizer, output: Path) -> None:
-    from impasto.picture import check_output, read_picture
+    from impasto.imaging.formats import check_output
+    from impasto.picture import read_picture
 
     picture = read_picture(image)
     check_output(output, [image], alpha=picture.alpha is not None, size_hw=picture.size_hw)

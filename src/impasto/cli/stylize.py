@@ -131,7 +131,7 @@ def free_name(job: StyleJob) -> Path:
 
 
 def check_target(target: Path, job: StyleJob) -> None:
-    from impasto.picture import check_output
+    from impasto.imaging.formats import check_output
 
     check_output(target, [Path(name) for name in job.input_files])
 
@@ -172,7 +172,7 @@ def paint(job: StyleJob, target: Path, report: Path | None, resume: Path | None,
     interruption = Interruption()
     # torch is imported from here on: what was asked for is known to make sense.
     from impasto.cli.progress import progress
-    from impasto.picture import check_output
+    from impasto.imaging.formats import check_output
     from impasto.report import CHECKPOINT, Report
     from impasto.run import prepare_run
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from impasto import report as report_folder
 from impasto.errors import JobError, UserError
+from impasto.imaging.formats import WRITE_SUFFIXES
 from impasto.job import Style, StyleJob, parse_style
-from impasto.picture import WRITE_SUFFIXES, Picture
+from impasto.picture import Picture
 from impasto.run import Result
 
 IN_MEMORY = "a picture in memory"

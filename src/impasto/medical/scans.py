@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
 from impasto.errors import UserError
-from impasto.picture import check_place
+from impasto.imaging.formats import check_place
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
