@@ -21,7 +21,8 @@ from benchmarks.data import ROOT
 from benchmarks.verdict import verdict
 from impasto.medical.check import check, gradient_correlation, luminance_ssim
 from impasto.medical.normalizer import StainNormalizer, StainWarning, picture_pixels
-from impasto.medical.slides import open_slide, transform_slide
+from impasto.medical.slide_output import transform_slide
+from impasto.medical.slides import open_slide
 from impasto.medical.stains import DEFAULT_METHOD
 from impasto.medical.synthetic import synthetic_tissue
 from impasto.picture import read_picture

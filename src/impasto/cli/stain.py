@@ -72,7 +72,8 @@ def apply(
 ) -> int:
     """Give IMAGE, a picture or a whole slide, the stain of a profile or reference."""
     from impasto.imaging.formats import check_place
-    from impasto.medical.slides import check_slide_output, is_zarr, open_slide
+    from impasto.medical.slide_output import check_slide_output
+    from impasto.medical.slides import is_zarr, open_slide
 
     check_place(output, [image, to])
     slide = open_slide(image)
@@ -142,7 +143,7 @@ def apply_to_picture(image: Path, normalizer: StainNormalizer, output: Path) -> 
 def apply_to_slide(
     slide: Slide, normalizer: StainNormalizer, output: Path, quiet: bool, options: dict[str, Any]
 ) -> None:
-    from impasto.medical.slides import transform_slide
+    from impasto.medical.slide_output import transform_slide
 
     if slide.facts.mpp is None:
         warnings.warn(

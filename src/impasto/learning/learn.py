@@ -26,7 +26,7 @@ from impasto.learning.scoring import PairFiles, Scorer, Weights
 from impasto.learning.settings import LearningSettings
 from impasto.learning.trials import Log, Row
 from impasto.nets.cnn import Cnn
-from impasto.nets.weights import digest
+from impasto.nets.weight_files import digest
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
 # Not resnet50-thin, so that results can still be judged by a network that had no part in them.

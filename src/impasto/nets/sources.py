@@ -20,7 +20,7 @@ class Source:
     holds the network; layout: how it does, a row of `weights.LAYOUTS`.
     url: where a state dict of torch's lies; its file name carries the first eight digits of its SHA-256.
     tensors: SHA-256 of each tensor as stored (float16, little-endian), where pinned one by one; tensors_sha256: of all
-    of them together, as `weights.digest` takes it, where pinned so.
+    of them together, as `weight_files.digest` takes it, where pinned so.
     """
 
     description: str
