@@ -18,7 +18,7 @@ import impasto
 from impasto.engines.anchor import Anchor
 from impasto.engines.objective import Aim, build_objective
 from impasto.engines.optimize import detail_in_common, emphasis_of_content, kept_detail
-from impasto.engines.optimizers import OPTIMIZERS, Adam, Lbfgs
+from impasto.engines.optimizers import OPTIMIZERS, Adam, Lbfgs, fast_length
 from impasto.engines.scales import plan_scales
 from impasto.engines.state import Snapshot
 from impasto.errors import RunError, UserError
@@ -67,6 +67,18 @@ def test_lbfgs_moves_broad_changes_first() -> None:
     there, back = (one * optimizer.smoothed(two)).sum(), (two * optimizer.smoothed(one)).sum()
     assert there == pytest.approx(back.item(), rel=1e-3)
     assert (one * optimizer.smoothed(one)).sum() > 0
+
+
+@given(st.integers(1, 20_000))
+def test_transforms_are_of_lengths_that_are_fast(length: int) -> None:
+    found = fast_length(length)
+    assert found >= length
+    assert found % 4 == 0
+    assert found - length <= max(4, length / 8)
+    for factor in (2, 3, 5, 7, 11):
+        while found % factor == 0:
+            found //= factor
+    assert found == 1
 
 
 def by_two_loops(pairs: list[tuple[torch.Tensor, torch.Tensor]], gradient: torch.Tensor) -> torch.Tensor:
