@@ -19,7 +19,7 @@ from impasto.engines.terms import Term, grouped, is_joint
 from impasto.engines.tiles import Tile, Tiling
 from impasto.hardware import SMALL_BLOCK_BYTES, give_back
 from impasto.losses import Kind
-from impasto.losses.base import Guide, Place, PlaceLoss, Stats
+from impasto.losses.base import Guide, Place, PlaceLoss, Stats, is_finite
 from impasto.losses.gram import CorrelationLoss
 from impasto.losses.total_variation import total_variation, variation_gradient
 from impasto.nets.passes import NetworkPass
@@ -84,13 +84,13 @@ class Objective:
     def measure(self, picture: Float[Tensor, "1 3 h w"]) -> Measured:
         tiles = self.tiling.tiles()
         sums: list[Stats] = []
-        # The picture itself, because a ReLU within a convolution makes NaN to 0. A sum is finite only if all of it is.
-        broken = [str(tile) for tile in tiles if not tile.core.of(picture[0]).sum().isfinite()]
+        # The picture itself, because a ReLU within a convolution makes NaN to 0.
+        broken = [str(tile) for tile in tiles if not is_finite(tile.core.of(picture[0]))]
         run = None
         for tile in tiles:
             run = TileRun(self, picture, tile, keep=len(tiles) == 1)
             found = run.sums()
-            if not all(bool(value.isfinite().all()) for stats in found for value in stats.values()):
+            if not all(is_finite(value) for stats in found for value in stats.values()):
                 broken.append(str(tile))
             sums = [added(*pair) for pair in zip(sums, found, strict=True)] if sums else found
         distances, slopes = self.judge(sums)

@@ -22,6 +22,7 @@ from impasto.engines.surface import EVERYWHERE, Controls, mixed
 from impasto.errors import RunError, UserError
 from impasto.events import Entry, Listener, Step
 from impasto.hardware import keep_big_blocks, return_big_blocks
+from impasto.losses.base import is_finite
 from impasto.nets.passes import NetworkPass
 from impasto.picture import Picture
 
@@ -241,7 +242,7 @@ class Optimization:
         """Evaluate the picture, keep the best, and take the step that follows, or the way back from a bad one."""
         at = self.at
         value, gradient = self.objective.evaluate(at.picture)
-        finite = value.finite and bool(gradient.isfinite().all())
+        finite = value.finite and is_finite(gradient)
         entry = self.note(value, at.picture if finite else None)
         if finite:
             at.good, at.good_gradient = at.picture, gradient
@@ -263,7 +264,7 @@ class Optimization:
             optimizer.begin(at.picture, measured.value.total, self.stage.kept or at.picture.dtype)
             for top, gradient in self.objective.bands(at.picture, measured):
                 for part in gradient.split(rows_at_once(at.picture), 2):
-                    if not part.isfinite().all():
+                    if not is_finite(part):
                         raise self.not_finite(measured.value)
                     rows = at.picture[:, :, top : top + part.shape[2]]
                     rows.add_(optimizer.move(part, top, self.progress)).clamp_(0, 1)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto.losses.base import StatisticLoss, Stats
+from impasto.losses.base import StatisticLoss, Stats, is_finite
 
 
 class GramSum(torch.autograd.Function):
@@ -22,7 +23,7 @@ class GramSum(torch.autograd.Function):
         gram = products(rows.all)
         if rows.between.numel():
             gram -= products(rows.between.reshape(-1, len(features)))
-            if not gram.isfinite().all():
+            if not is_finite(gram):
                 # What is not finite may lie between, where it is not the map's.
                 gram = products(features.permute(1, 2, 0).reshape(-1, len(features)))
         return gram
@@ -115,6 +116,10 @@ class CorrelationLoss(StatisticLoss):
 class Gram(CorrelationLoss):
     """‖G − Gₛ‖² / ‖Gₛ‖² with G = F Fᵀ / (h·w): texture and colour of the style, free to fall anywhere."""
 
+    def reference(self, stats: Stats) -> Stats:
+        gram = stats["gram"] / stats["count"]
+        return {"gram": gram, "size": gram.square().sum().clamp(min=1e-30)}
+
     def distance(self, stats: Stats, target: Stats) -> Float[Tensor, ""]:
-        gram, wanted = stats["gram"] / stats["count"], target["gram"] / target["count"]
-        return (gram - wanted).square().sum() / wanted.square().sum().clamp(min=1e-30)
+        # Of small pictures these matrices are the larger part: each pass over them counts.
+        return F.mse_loss(stats["gram"] / stats["count"], target["gram"], reduction="sum") / target["size"]
