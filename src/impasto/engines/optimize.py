@@ -169,10 +169,8 @@ class Optimization:
         # Tiles are there to hold little; windows of many sizes would leave gaps between blocks that are kept.
         (keep_big_blocks if stage.tile_px is None else return_big_blocks)()
         self.network.hold_little(stage.tile_px is not None)
-        photo, styles = task.photo(*size), task.styles(*size)
-        self.objective = build_objective(
-            self.network, task.aim, photo, styles, stage.tile_px, task.controls(*size), stage.kept
-        )
+        photo, styles, controls = task.photo(*size), task.styles(*size), task.controls(*size)
+        self.objective = build_objective(self.network, task.aim, photo, styles, stage.tile_px, controls, stage.kept)
         del photo, styles
         if self.resume:
             self.at, self.resume = self.resume, None
@@ -186,6 +184,7 @@ class Optimization:
         if index:
             self.objective.anchor = Anchor.of(self.at.coarse, *size)
         self.optimizer = OPTIMIZERS[stage.optimizer](task.learning_rate)
+        self.optimizer.seamless = controls.seamless
         self.optimizer.rate *= 0.5**self.at.failures
         self.optimizer.restore(self.at.optimizer)
 

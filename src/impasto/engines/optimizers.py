@@ -19,9 +19,13 @@ State = dict[str, Tensor]
 
 
 class Optimizer(ABC):
-    """learning_rate: larger moves the picture more in an iteration, and is unstable when too large."""
+    """learning_rate: larger moves the picture more in an iteration, and is unstable when too large.
+
+    seamless: whether the picture's opposite borders are neighbours.
+    """
 
     default_rate: float
+    seamless = False
 
     def __init__(self, learning_rate: float | None = None) -> None:
         self.rate = learning_rate or self.default_rate
@@ -179,8 +183,9 @@ class Lbfgs(Optimizer):
         broad the inverse curvature grows about so.
         """
         height, width = x.shape[2:]
-        # Zeros behind it: still symmetric and positive, as a beginning of the inverse curvature has to be.
-        size = [fast_length(length) for length in (height, width)]
+        # Zeros behind it: still symmetric and positive, as a beginning of the inverse curvature has to be. Between
+        # borders that are neighbours they would leave a seam.
+        size = [length if self.seamless else fast_length(length) for length in (height, width)]
         if self.gains is None or self.gains.shape != (size[0], size[1] // 2 + 1):
             down = torch.fft.fftfreq(size[0], device=x.device)[:, None]
             across = torch.fft.rfftfreq(size[1], device=x.device)
