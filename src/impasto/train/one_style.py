@@ -71,7 +71,7 @@ OWN_CODE = 8
 WHOLE_SIDE = 2
 TOGETHER = WHOLE_SIDE**2
 # The share that a moving mean keeps when another value comes, and the strengths that are told apart. With 0.9 too much
-# of what is compared was painted long ago: 3 % further from the style after as many steps; crops by themselves: 4 %.
+# of what is compared was painted long ago: 3 % further from the style after as many steps; crops by themselves: 5 %.
 REMEMBERED, STRENGTH_STEP = 0.7, 0.2
 # How often, in steps, a whole photo is painted, and by how much of what this network is further from it than the one
 # for any style the weight of content then grows.
